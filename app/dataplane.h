@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The data plane: workers, the ports they serve and everything a packet meets between them.
+ *
+ * `sluiced` runs each worker on an lcore of its own with the time of day; `sluice-replay` runs them
+ * one after the other in one thread with the time of its captures. Neither knows what happens
+ * inside: packets enter by dataplane_receive and leave by a port's tx_burst.
+ */
+#pragma once
+
+#include <rte_ring.h>
+
+#include "app/port.h"
+#include "conf/policy_store.h"
+#include "nat/binding.h"
+#include "nat/flow.h"
+
+struct worker;
+
+/* Called once for every received packet when its way ended, before it is sent or freed. */
+typedef void (*packet_trace_fn)(
+	void *context, const struct rte_mbuf *mbuf, const struct packet *packet);
+
+/* Shared by all workers. Data path: ro, except where a type says atomic. */
+struct dataplane {
+	_Atomic(struct policy *) policy;
+	struct flow_secret secret;
+	struct timeout_values timeouts;
+	unsigned port_count;
+	struct port *ports; /* indices as in the policy */
+	struct binding_table *bindings;
+	struct rte_mempool *pool;
+	unsigned worker_count;
+	struct worker **workers;
+	packet_trace_fn trace; /* NULL: none */
+	void *trace_context;
+};
+
+/**
+ * Create pools, tables and workers for a configuration. Ports are allocated, not opened; their
+ * neighbour tables exist.
+ * @param policy the first snapshot; owned by the data plane from now on
+ * @param secret NULL draws one; replay passes a fixed one so that its output repeats
+ * @param automatic neighbours resolve by themselves and a qube's MAC is learned from any packet
+ * @return 0 or -errno, reported
+ */
+int dataplane_create(const struct conf *conf, struct policy *policy,
+	const struct flow_secret *secret, bool automatic, const struct report *report,
+	struct dataplane **out);
+
+/** Close ports and free everything. No worker may be running. */
+void dataplane_free(struct dataplane *dataplane);
+
+/** Take a burst that arrived on @p port through the whole pipeline. */
+void dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **burst,
+	unsigned count, uint32_t now_ms);
+
+/**
+ * What a worker does between bursts: packets handed over by others, packets that waited for a
+ * neighbour, timers.
+ * @return how many packets it handled; 0 means nothing is waiting
+ */
+unsigned dataplane_service(struct worker *worker, uint32_t now_ms);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * struct packet: everything the data path knows about one frame.
+ *
+ * It lives in the private area of the frame's mbuf, so it travels with it from worker to worker.
+ * `parse` fills the first part, once; nobody parses twice. Later stages only add what they found:
+ * guard the qube, judge the rule, the flow lookup the flow, and so on. A stage that rejects a
+ * packet sets `reason` and moves it behind the survivors of its burst.
+ *
+ * Offload state travels in the mbuf itself, in DPDK's own receive flags, with this meaning:
+ *   RTE_MBUF_F_RX_L4_CKSUM_NONE  the TCP or UDP checksum field holds only the pseudo-header sum;
+ *                                whoever sends the frame completes it (or lets hardware do so)
+ *   RTE_MBUF_F_RX_L4_CKSUM_BAD   the NIC found the checksum wrong
+ *   RTE_MBUF_F_RX_LRO            several segments in one frame; `tso_segsz` is the payload of each
+ */
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include "classifier/address.h"
+#include "classifier/reason.h"
+
+/* A burst never holds more than this many packets. */
+#define BURST_MAX 64
+
+struct flow;
+
+enum packet_kind {
+	PACKET_IP,  /* a tuple is there; go on */
+	PACKET_ARP, /* l3_offset points at an ARP header whose fixed part is complete */
+};
+
+enum packet_flag {
+	PACKET_ICMP_ERROR = 1 << 0, /* `tuple` has no ports; the embedded packet tells the flow */
+	PACKET_ICMP_QUERY = 1 << 1, /* echo and its like: `tuple` holds the identifier */
+	PACKET_ICMP_REPLY = 1 << 2, /* with ICMP_QUERY: an answer, cannot open a flow */
+	PACKET_ND = 1 << 3,	    /* ICMPv6 133..137 */
+	PACKET_DNS = 1 << 4,	    /* destination is a virtual DNS address, port 53 */
+	PACKET_LOCAL = 1 << 5,	    /* addressed to the firewall itself */
+	PACKET_DF = 1 << 6,	    /* IPv4 don't fragment */
+};
+
+/* The way a packet went, for counters, replay and traces. */
+enum verdict {
+	VERDICT_FORWARD, /* went out of another port */
+	VERDICT_DROP,	 /* ended here; `reason` says why, and whether it was answered */
+	VERDICT_LOCAL,	 /* taken by the firewall itself (ARP, neighbour discovery, ping) */
+	VERDICT_COUNT
+};
+
+struct packet {
+	/* parse */
+	struct tuple tuple;
+	uint16_t l3_offset;	 /* bytes from the start of the frame */
+	uint16_t l4_offset;	 /* after IPv4 options and IPv6 extension headers */
+	uint16_t payload_offset; /* behind the TCP, UDP or ICMP header */
+	uint16_t kind;		 /* enum packet_kind */
+	uint32_t frame_length;	 /* bytes, without trailing Ethernet padding */
+	uint8_t flags;		 /* enum packet_flag */
+	uint8_t tcp_flags;	 /* RTE_TCP_*_FLAG */
+	uint8_t ttl;		 /* TTL or hop limit as received */
+	uint8_t icmp_type;
+	uint8_t icmp_code;
+	/* the stages after it */
+	uint8_t direction; /* flow: enum direction */
+	uint8_t verdict;   /* enum verdict */
+	uint8_t reason;	   /* enum reason */
+	uint16_t rule;	   /* judge: index of the rule, RULE_POLICY or RULE_NONE */
+	uint16_t in_port;  /* set by whoever received it */
+	uint16_t out_port; /* PORT_NONE until routed */
+	uint16_t qube;	   /* guard: index of the sending qube, QUBE_NONE from the uplink */
+	uint16_t neighbour; /* route: next hop in the out port's neighbour table */
+	uint16_t zero;
+	uint32_t serial; /* replay: the packet's number in the inputs */
+	struct flow *flow;
+	uint64_t hash; /* flow table hash of `tuple` */
+};
+_Static_assert(sizeof(struct packet) <= 2 * 64, "the private area is two cache lines");
+
+#define PORT_NONE UINT16_MAX
+#define QUBE_NONE UINT16_MAX
+
+/** The packet of an mbuf: its private area. */
+static inline struct packet *
+packet_of(struct rte_mbuf *mbuf)
+{
+	return (struct packet *)rte_mbuf_to_priv(mbuf);
+}
+
+/** Pointer to @p offset bytes into the frame. All headers lie in the first segment. */
+#define packet_header(mbuf, offset, type) rte_pktmbuf_mtod_offset(mbuf, type, offset)

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * struct policy: one immutable snapshot of everything the control thread decided.
+ *
+ * Built by the policy store in conf/, published with a release store, read by workers once per
+ * burst. Data path: ro. Control thread: writes it before it is published, never after. Compiled
+ * rules of a qube that did not change are shared by reference between snapshots.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "classifier/acl.h"
+#include "classifier/packet.h"
+
+#define QUBES_MAX 1000
+#define PORTS_MAX (QUBES_MAX + 8)
+#define VIRTUAL_DNS_MAX 4
+#define RESOLVERS_MAX 8
+#define NAME_SIZE 32 /* of a qube or port, with its NUL */
+
+enum rules_state {
+	RULES_NONE,  /* no tree at all: silence */
+	RULES_BAD,   /* an error in them: everything refused */
+	RULES_VALID, /* acl[] holds one acl per family */
+};
+
+/* Compiled rules of one qube, counted by the snapshots that use them. */
+struct rules {
+	atomic_uint references;
+	enum rules_state state;
+	struct acl *acl[FAMILIES];
+	struct ruleset ruleset; /* as written, for explaining and for tests */
+};
+
+struct qube {
+	char name[NAME_SIZE];
+	bool has[FAMILIES]; /* may send in that family at all */
+	union address address[FAMILIES];
+	uint16_t port; /* where it lives, PORT_NONE while it is away */
+	struct rules *rules;
+};
+
+enum role { ROLE_UPLINK, ROLE_QUBE };
+
+struct policy_port {
+	char name[NAME_SIZE];
+	enum role role;
+	uint16_t qube; /* ROLE_QUBE */
+	/* ROLE_UPLINK: our own address there, the on-link prefix, and the way to everything else */
+	bool has[FAMILIES];
+	union address address[FAMILIES];
+	struct prefix link[FAMILIES];
+	bool has_gateway[FAMILIES];
+	union address gateway[FAMILIES];
+};
+
+/* Who owns an address on our side. */
+enum owner { OWNER_NONE, OWNER_FIREWALL, OWNER_QUBE };
+
+struct policy {
+	uint32_t generation; /* starts at 1, never repeats within a run */
+	bool has_gateway[FAMILIES];
+	union address gateway[FAMILIES]; /* our address towards every qube */
+	unsigned virtual_dns_count;
+	rte_be32_t virtual_dns[VIRTUAL_DNS_MAX];
+	unsigned resolver_count;
+	rte_be32_t resolver[RESOLVERS_MAX]; /* the real ones */
+	uint16_t uplink;		    /* index of the uplink port */
+	unsigned port_count;
+	struct policy_port *ports;
+	unsigned qube_count;
+	struct qube *qubes;
+	/* Open-addressed table of every address that is ours or a qube's; a power of two. */
+	uint32_t owner_mask;
+	struct policy_owner {
+		union address address;
+		uint8_t owner; /* enum owner; OWNER_NONE ends a probe */
+		uint8_t family;
+		uint16_t qube;
+	} *owners;
+};
+
+/**
+ * Find out who owns @p address on our side of the uplink.
+ * @param qube out: index of the qube when the answer is OWNER_QUBE
+ */
+enum owner policy_owner(const struct policy *policy, enum family family,
+	const union address *address, uint16_t *qube);
+
+/**
+ * Build the owner table of a policy whose qubes, ports and gateways are filled in.
+ * @return 0, -ENOMEM, or -EEXIST when two owners claim one address
+ */
+int policy_index(struct policy *policy);
+
+/**
+ * The real resolver that stands behind a virtual DNS address.
+ * @param destination in: a destination; out: the resolver i mod n of virtual address i
+ * @return 1 translated, 0 not a virtual DNS address, -ENOENT no resolver is known
+ */
+int policy_resolver(const struct policy *policy, union address *destination);
+
+/** Free a snapshot and drop its references to compiled rules. */
+void policy_free(struct policy *policy);
+
+struct rules *rules_ref(struct rules *rules);
+void rules_unref(struct rules *rules);

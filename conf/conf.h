@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sluice.conf: read, checked completely, and turned into a struct conf before anything starts.
+ *
+ * Every error is written through `report` as one line `FILE:LINE: KEY: what is wrong, what is
+ * allowed`; all errors of a file are reported, not only the first. A bad rules file is not an
+ * error of the configuration: the qube it belongs to gets state RULES_BAD and the reason.
+ */
+#pragma once
+
+#include "classifier/policy.h"
+#include "nat/timeout.h"
+
+/* One line of text about something wrong or worth knowing, without a newline. */
+typedef void (*report_fn)(void *context, const char *line);
+
+struct report {
+	report_fn line;
+	void *context;
+};
+
+/** Format a line and hand it to @p report. */
+void report_line(const struct report *report, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
+
+struct conf_port {
+	char name[NAME_SIZE];
+	enum device device;
+	char *argument; /* behind the colon: IFNAME, PCI address, DPDK vdev arguments */
+	enum role role;
+	char qube[NAME_SIZE]; /* ROLE_QUBE */
+	bool has[FAMILIES];   /* ROLE_UPLINK: address, address6 */
+	union address address[FAMILIES];
+	struct prefix link[FAMILIES];
+	bool has_gateway[FAMILIES];
+	union address gateway[FAMILIES];
+	unsigned resolver_count;
+	rte_be32_t resolver[RESOLVERS_MAX];
+	unsigned line; /* of its section header */
+};
+
+struct conf_qube {
+	char name[NAME_SIZE];
+	bool has[FAMILIES];
+	union address address[FAMILIES];
+	bool has_mac;
+	uint8_t mac[6];
+	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
+	enum rules_state state;
+	struct ruleset ruleset; /* RULES_VALID */
+	char *rules_error;	/* RULES_BAD: FILE:LINE: reason */
+	unsigned line;
+};
+
+struct conf {
+	char *path; /* the file, for messages */
+	unsigned workers;
+	unsigned flows; /* per worker */
+	char *socket_path;
+	char *state_dir;
+	bool has_gateway[FAMILIES];
+	union address gateway[FAMILIES];
+	unsigned virtual_dns_count;
+	rte_be32_t virtual_dns[VIRTUAL_DNS_MAX];
+	struct timeout_values timeouts;
+	unsigned port_count;
+	struct conf_port *ports;
+	unsigned qube_count;
+	struct conf_qube *qubes;
+};
+
+/**
+ * Read and check a configuration file and the rules files it names.
+ * @return 0 with @p out filled (free with conf_free), -EINVAL when the file has errors (all of
+ *	them reported), -errno when it cannot be read (reported)
+ */
+int conf_load(const char *path, const struct report *report, struct conf **out);
+void conf_free(struct conf *conf);
+
+/**
+ * Parse the text of a rules file: `policy=` and one rule per line.
+ * @param path for messages
+ * @param error out, on failure: an allocated line `PATH:LINE: KEY: reason`
+ * @return 0, or -EINVAL
+ */
+int rules_parse(const char *path, const char *text, struct ruleset *ruleset, char **error);
+
+/* Which tree a rule string comes from: QubesDB keeps one per family, a file holds both. */
+enum rule_tree { RULE_TREE_IPV4, RULE_TREE_IPV6, RULE_TREE_BOTH };
+
+/**
+ * Parse one Qubes rule string, strictly (single spaces, no duplicates, no unknown keys).
+ * @param error out, on failure: the reason `KEY: what is wrong`
+ * @return 0 with @p rule filled (its `name` owned by the caller), or -EINVAL
+ */
+int qubes_rule_parse(
+	const char *text, enum rule_tree tree, struct rule *rule, char *error, size_t error_size);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#pragma once
+
+#include "nat/flow.h"
+
+/**
+ * Rewrite a packet for the other side of its flow: addresses, ports or ICMP identifier, TTL, and
+ * every checksum that covers them, by delta (RFC 1624).
+ *
+ * A checksum that holds only the pseudo-header sum (RTE_MBUF_F_RX_L4_CKSUM_NONE) gets the address
+ * delta without complement; a UDP checksum of zero over IPv4 stays zero, and one that becomes zero
+ * is sent as 0xffff (RFC 768).
+ */
+void rewrite_burst(struct rte_mbuf *const *burst, unsigned count);

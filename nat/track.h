@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Tracking: what a packet does to the flow it belongs to, and the timeout a flow then has.
+ */
+#pragma once
+
+#include "nat/tcp.h"
+
+/**
+ * Track a packet of a known flow.
+ * @return TCP_PASS, TCP_IGNORE, TCP_INVALID or TCP_REOPEN, for every protocol
+ */
+enum tcp_track track_packet(struct flow *flow, const struct packet *packet,
+	const struct timeout_values *timeouts, uint32_t now_ms);
+
+/** Tell why @p packet cannot open a flow; REASON_NONE if it can. */
+enum reason track_opens(const struct packet *packet);
+
+/** Set state and deadline of the flow that @p packet has just opened. */
+void track_open(struct flow *flow, const struct packet *packet,
+	const struct timeout_values *timeouts, uint32_t now_ms);
