@@ -34,6 +34,7 @@ struct dataplane {
 	struct worker **workers;
 	packet_trace_fn trace; /* NULL: none */
 	void *trace_context;
+	bool automatic; /* replay: neighbours need not be asked */
 };
 
 /**

@@ -2,58 +2,79 @@
 /*
  * Next hops of one port and their MAC addresses.
  *
- * Shared by all workers without a lock: an entry's address is claimed once by compare-and-swap and
- * never changes; its MAC and state are one 64-bit word. Indices are stable, so a flow keeps one.
- * On a qube's port entry 0 is the qube itself, and there is no other.
+ * Two entries are pinned: the gateways of an uplink (or, on a qube's port, the qube itself). All
+ * other on-link hosts share a small cache of buckets, in which a new host takes the place of the
+ * one that is least worth keeping. So an index can come to mean another host: whoever keeps one
+ * says, on use, which address it expects. A qube that scans the whole link costs other hosts on the
+ * link a new request, and the gateway nothing.
+ *
+ * Shared by all workers. Lookups take no lock: MAC, state and version of an entry are one 64-bit
+ * word. Claiming an entry takes a spinlock; it happens when a flow is opened, not per packet.
  */
 #pragma once
-
-#include <stdatomic.h>
 
 #include "classifier/address.h"
 
 enum neighbour_state {
 	NEIGHBOUR_EMPTY,
-	NEIGHBOUR_INCOMPLETE, /* asked, no answer yet */
+	NEIGHBOUR_INCOMPLETE, /* asked, or about to be, no answer yet */
 	NEIGHBOUR_REACHABLE,
 	NEIGHBOUR_FAILED, /* asked often enough; the next packet starts anew */
 };
 
+#define NEIGHBOUR_PINNED 2 /* indices 0 (IPv4) and 1 (IPv6) */
+#define NEIGHBOUR_PEER 0   /* on a qube's port: the qube, for both families */
 #define NEIGHBOUR_NONE UINT16_MAX
-#define NEIGHBOUR_PEER 0 /* a qube's port: the qube */
 
 struct neighbour_table;
 
 /**
- * @param capacity entries, a power of two up to 32768
- * @param automatic resolve every neighbour at once with a made-up MAC (replay)
+ * @param capacity entries besides the pinned ones: 0, or a power of two from 8 to 32768
+ * @param automatic resolve every neighbour at once with a made-up MAC (replay): 02:01 and the last
+ *	four bytes of the address. Without capacity, on a qube's port, nothing is made up
+ * @return NULL when out of memory
  */
 struct neighbour_table *neighbour_table_create(uint32_t capacity, bool automatic);
 void neighbour_table_free(struct neighbour_table *table);
 
-/** Find or claim the entry of an address. @return its index, or NEIGHBOUR_NONE when full */
-uint16_t neighbour_index(
+/** Pin @p address as entry @p family. Control thread, before workers run. */
+void neighbour_pin(
 	struct neighbour_table *table, enum family family, const union address *address);
+
+/** Find or claim the entry of an address. @return its index, NEIGHBOUR_NONE without a cache */
+uint16_t neighbour_index(struct neighbour_table *table, enum family family,
+	const union address *address, uint32_t now_ms);
 
 /** The entry of an address if it has one, else NEIGHBOUR_NONE. */
 uint16_t neighbour_find(
 	const struct neighbour_table *table, enum family family, const union address *address);
 
-/** The MAC of an entry as a 48-bit word in memory order, 0 while unknown. Data path. */
-uint64_t neighbour_mac(const struct neighbour_table *table, uint16_t index);
+/**
+ * The MAC of an entry as a 48-bit word in memory order; 0 while unknown. Data path.
+ * @param address whom the caller means; not looked at for pinned entries
+ */
+uint64_t neighbour_mac(
+	const struct neighbour_table *table, uint16_t index, const union address *address);
 
-/** Record what a neighbour said. */
+/** Record what a neighbour said of itself. */
 void neighbour_learn(
 	struct neighbour_table *table, uint16_t index, uint64_t mac, uint32_t now_ms);
 
 enum neighbour_state neighbour_state(const struct neighbour_table *table, uint16_t index);
 
-/** The address of a claimed entry. */
-void neighbour_address(const struct neighbour_table *table, uint16_t index, enum family *family,
-	union address *address);
+/** Family and address of an entry. */
+enum family neighbour_address(
+	const struct neighbour_table *table, uint16_t index, union address *address);
 
 /**
- * Ask whether a request should be sent now: the first time, then every second; after three the
- * entry fails for three seconds. Exactly one caller gets true.
+ * Ask whether a solicitation should be sent now: the first time, then every second; after three
+ * the entry fails, and three seconds later the next packet starts anew (RFC 4861 section 10).
+ * Exactly one caller gets true.
  */
 bool neighbour_should_ask(struct neighbour_table *table, uint16_t index, uint32_t now_ms);
+
+/**
+ * Like neighbour_should_ask, for an entry in use whose MAC was confirmed long ago: true once a
+ * second until the neighbour confirms itself; after three the entry is INCOMPLETE again.
+ */
+bool neighbour_should_confirm(struct neighbour_table *table, uint16_t index, uint32_t now_ms);

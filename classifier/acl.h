@@ -7,25 +7,37 @@
  */
 #pragma once
 
+#include "classifier/packet.h"
 #include "classifier/rule.h"
 
 struct acl;
 
-/* The classifier key of one packet, as rte_acl reads it: packet data in network order. */
+/*
+ * The compiler's own bound, a little over RULES_MAX. What a qube may have is RULES_MAX, and conf/
+ * refuses more with a message that names the line.
+ */
+#define ACL_RULES_MAX 1024
+
+/*
+ * The classifier key of one packet. rte_acl reads the protocol as its first byte and then words of
+ * four bytes from `wild` on, packet data in network order. Destination and port follow each other
+ * without a gap, so an IPv4 key is over after twelve bytes. See acl.c for the reason of the order.
+ */
 struct acl_key {
-	uint8_t protocol; /* first field must be one byte wide */
-	uint8_t pad[3];
-	union address destination; /* IPv4 keys use the first word only */
-	rte_be16_t port;	   /* destination port, or the ICMP type as a 16-bit number */
-	uint8_t flags;		   /* ACL_KEY_DNS */
-	uint8_t pad_end;
+	uint8_t protocol;
+	uint8_t dns; /* destination was a virtual DNS address, port 53; rte_acl does not read it */
+	uint8_t pad[2];
+	uint8_t wild[2]; /* read, but matches whatever it holds */
+	/* two or eight halves of the destination, then the destination port or ICMP type */
+	rte_be16_t target[9];
 };
-#define ACL_KEY_DNS 1 /* destination was a virtual DNS address, port 53 */
+_Static_assert(sizeof(struct acl_key) == 24, "rte_acl reads keys by offset");
 
 /**
  * Compile the rules of @p ruleset that can match @p family.
  * @param out the acl; free with acl_free
- * @return 0, -E2BIG for more than RULES_MAX rules, -ENOMEM, or what rte_acl_build says
+ * @return 0, -E2BIG for more than ACL_RULES_MAX rules, -EINVAL for a rule that rule.h does not
+ * allow, -ENOMEM, or what rte_acl_build says
  */
 int acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out);
 void acl_free(struct acl *acl);
@@ -36,10 +48,10 @@ void acl_key_fill(struct acl_key *key, const struct subject *subject);
 /** What one classification says. */
 struct acl_result {
 	uint8_t action; /* enum action */
-	uint16_t rule;	/* index in the ruleset, or RULE_POLICY */
+	uint16_t rule;  /* index in the ruleset, or RULE_POLICY */
 };
 
-/** Judge @p count keys (at most 64) of the acl's family in one batch. */
+/** Judge @p count keys (at most BURST_MAX) of the acl's family in one batch. */
 void acl_classify(const struct acl *acl, const struct acl_key *const *keys,
 	struct acl_result *results, unsigned count);
 

@@ -11,6 +11,7 @@ struct guard_port {
 	uint16_t index;
 	uint64_t own_mac;  /* our MAC there, as mac_word() packs it */
 	uint64_t peer_mac; /* a qube's assigned or learned MAC; 0 = not known yet */
+	bool learn;	   /* replay: while peer_mac is 0, any packet may teach it */
 };
 
 /** Pack six MAC bytes into the low 48 bits of a word, in memory order. */
@@ -34,3 +35,15 @@ mac_word(const void *mac)
  */
 unsigned guard_burst(const struct policy *policy, const struct guard_port *port,
 	struct rte_mbuf **burst, unsigned count);
+
+/**
+ * Tell why a packet from the uplink that belongs to no flow is dropped: DOWNSTREAM_SOURCE when its
+ * source is an address of ours or of a qube, else NO_FLOW.
+ *
+ * The owner table is asked here, on a miss, and not for every packet: no flow ever has such an
+ * address as its remote end, so a packet that claims one cannot hit.
+ */
+enum reason guard_unsolicited(const struct policy *policy, const struct packet *packet);
+
+/** Tell whether an address is loopback, multicast, broadcast, unspecified or otherwise no host. */
+bool address_is_martian(enum family family, const union address *address);

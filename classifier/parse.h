@@ -2,6 +2,7 @@
 #pragma once
 
 #include "classifier/packet.h"
+#include "classifier/rule.h"
 
 /**
  * Parse a burst of Ethernet frames into their struct packet.

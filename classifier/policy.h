@@ -66,7 +66,7 @@ struct policy {
 	rte_be32_t virtual_dns[VIRTUAL_DNS_MAX];
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX]; /* the real ones */
-	uint16_t uplink;		    /* index of the uplink port */
+	uint16_t uplink;                    /* index of the uplink port */
 	unsigned port_count;
 	struct policy_port *ports;
 	unsigned qube_count;
@@ -78,7 +78,7 @@ struct policy {
 		uint8_t owner; /* enum owner; OWNER_NONE ends a probe */
 		uint8_t family;
 		uint16_t qube;
-	} *owners;
+	} * owners;
 };
 
 /**

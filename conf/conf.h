@@ -23,6 +23,21 @@ struct report {
 void report_line(const struct report *report, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/** Replace the control characters of @p text, which may quote anything, by `?`. */
+void text_sanitise(char *text);
+
+/* [sluice] */
+#define WORKERS_MAX 64
+#define WORKERS_DEFAULT 1
+#define FLOWS_MIN 1024u /* per worker */
+#define FLOWS_MAX 16777216u
+#define FLOWS_DEFAULT 262144u
+#define SOCKET_PATH_DEFAULT "/run/sluice/control.sock"
+#define STATE_DIR_DEFAULT "/var/lib/sluice"
+
+/* Longest rule string in bytes: what QubesDB itself can hold. */
+#define RULE_TEXT_MAX 3071u
+
 enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
 
 struct conf_port {
@@ -50,7 +65,7 @@ struct conf_qube {
 	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
 	enum rules_state state;
 	struct ruleset ruleset; /* RULES_VALID */
-	char *rules_error;	/* RULES_BAD: FILE:LINE: reason */
+	char *rules_error;      /* RULES_BAD: FILE:LINE: reason */
 	unsigned line;
 };
 

@@ -7,17 +7,19 @@
  * Whatever differs between the reversed original and the reply is the translation.
  *
  * Everything belongs to one worker: no locks, no atomics, no sharing. The pool is fixed when the
- * worker starts. A flow has 128 bytes and its two table entries 32 more at most.
+ * worker starts. A flow has 128 bytes and its two table entries 32 more.
  *
  * Life: flow_open puts it under both tuples and into the timer wheel; each packet only moves
  * `deadline_ms`; the wheel looks at it when its slot comes up and either files it again for its
- * new deadline or closes it. Nothing ever walks the whole table.
+ * new deadline or closes it. Nothing ever walks the whole table. Only a deadline that comes nearer
+ * (a RST, a FIN, the answer to a DNS query) needs a word to the wheel: flow_sooner.
  */
 #pragma once
 
 #include <stdbool.h>
 
 #include "classifier/packet.h"
+#include "nat/hash.h"
 #include "nat/timeout.h"
 
 enum direction { DIRECTION_ORIGINAL = 0, DIRECTION_REPLY = 1 };
@@ -33,6 +35,32 @@ struct flow_way {
 	uint16_t port;
 	uint16_t neighbour; /* index in that port's neighbour table */
 };
+
+/*
+ * Checksum deltas (RFC 1624). A packet of one direction is rewritten to look as it does on the
+ * other side of the firewall: its new source is the destination of the opposite tuple, its new
+ * destination the source of it; ports likewise, and for ICMP queries the identifier, which is a
+ * port. A delta is the one's complement difference of the 16-bit words that change, as they lie in
+ * memory: new sum = old sum + delta, for the sum BEFORE its final complement. It is zero, never
+ * 0xffff, when nothing changes. IPv4 headers need the address delta; TCP and UDP both; ICMP the
+ * port delta; ICMPv6 both.
+ */
+
+/** Add @p delta to a sum that is not complemented, such as a bare pseudo-header sum. */
+static inline uint16_t
+checksum_sum_add(uint16_t sum, uint16_t delta)
+{
+	uint32_t total = (uint32_t)sum + delta;
+
+	return (uint16_t)(total + (total >> 16));
+}
+
+/** Add @p delta to what a checksum field covers. @return the new content of the field */
+static inline uint16_t
+checksum_adjust(uint16_t checksum, uint16_t delta)
+{
+	return (uint16_t)~checksum_sum_add((uint16_t)~checksum, delta);
+}
 
 /* One end of a TCP connection, for window tracking. Host order. */
 struct tcp_end {
@@ -62,8 +90,8 @@ struct flow {
 	uint8_t flags; /* enum flow_flag */
 	uint32_t deadline_ms;
 	uint32_t generation; /* of the policy that let it in or last confirmed it */
-	uint16_t address_delta[2]; /* per direction, to add to a checksum that covers addresses */
-	uint16_t port_delta[2];	   /* per direction, to add to a checksum that covers ports */
+	uint16_t address_delta[2]; /* per direction, what translation adds to a sum of addresses */
+	uint16_t port_delta[2];	   /* likewise to a sum of ports or ICMP identifiers */
 	struct flow_way way[2];
 	uint16_t qube; /* whose rules let it in, and whose budget it uses */
 	uint16_t rule; /* that accepted it */
@@ -77,11 +105,6 @@ struct flow {
 _Static_assert(sizeof(struct flow) == 128, "two lines of cache");
 
 struct flow_table;
-
-/* Secrets drawn at start (rte_rand is not enough: use getrandom), shared by all workers. */
-struct flow_secret {
-	uint64_t word[4];
-};
 
 /**
  * Create a table for up to @p capacity flows.
@@ -111,8 +134,11 @@ struct flow *flow_lookup(struct flow_table *table, const struct tuple *tuple, ui
  *
  * Sets addresses, ports, protocol, the checksum deltas, deadline and links; everything else is
  * zero and the caller's to fill in.
+ * @param deadline_ms where the wheel first looks at it; track_deadline knows it before track_open
+ *	sets it
  * @return the flow; NULL with errno EEXIST when either tuple is taken, ENOSPC when the pool or
- *	both buckets of a tuple are full
+ *	both buckets of a tuple are full, EINVAL when the tuples differ in family or protocol or
+ *	hold more than three different IPv6 addresses
  */
 struct flow *flow_open(struct flow_table *table, const struct tuple *original,
 	const struct tuple *reply, uint32_t deadline_ms);
@@ -123,17 +149,31 @@ void flow_close(struct flow_table *table, struct flow *flow);
 /** Rebuild the tuple under which @p flow is found in @p direction. */
 void flow_tuple(const struct flow *flow, enum direction direction, struct tuple *tuple);
 
-/** Called for a flow that ran out, before its room is given back. */
+/**
+ * Tell the wheel that the deadline of @p flow has come nearer. Without it the flow still ends, but
+ * only when the slot of its old deadline comes up, up to a turn of the wheel (17 minutes) late.
+ * A deadline that moves away needs no call.
+ */
+void flow_sooner(struct flow_table *table, struct flow *flow);
+
+/**
+ * Called for a flow that ran out, before its room is given back. It opens and closes no flows of
+ * this table.
+ */
 typedef void (*flow_expired_fn)(void *context, struct flow *flow);
 
 /**
- * Advance the timer wheel to @p now_ms, looking at no more than @p budget flows.
+ * Advance the timer wheel to @p now_ms, looking at no more than @p budget flows. The next call
+ * goes on where this one ran out of budget. No flow is closed before its deadline, and given
+ * enough calls none is closed more than 1.024 s after it.
  * @return how many flows were closed
  */
 unsigned flow_expire(struct flow_table *table, uint32_t now_ms, unsigned budget,
 	flow_expired_fn expired, void *context);
 
 uint32_t flow_count(const struct flow_table *table);
+/** How many flows were ever opened. */
+uint64_t flow_opened(const struct flow_table *table);
 uint32_t flow_capacity(const struct flow_table *table);
 /** Bytes that the table takes, everything included. */
 size_t flow_table_memory(const struct flow_table *table);

@@ -53,4 +53,4 @@ bool tcp_opens(uint8_t tcp_flags);
  * A retransmitted SYN does not renew the timer.
  */
 enum tcp_track tcp_track(struct flow *flow, enum direction direction, uint8_t tcp_flags,
-	const struct timeout_values *timeouts, uint32_t now_ms);
+	const struct timeout_values *values, uint32_t now_ms);

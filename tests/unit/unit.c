@@ -7,7 +7,7 @@
 void
 unit_eal(void)
 {
-	static char *arguments[] = {"unit", "--no-huge", "--in-memory", "--no-pci",
+	static char *arguments[] = {"unit", "--no-huge", "--no-pci",
 		"--no-telemetry", "--no-shconf", "-m", "1024", "--lcores", "0@0", "--log-level",
 		"error", NULL};
 

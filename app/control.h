@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control socket: JSON-RPC 2.0, one object per line, over a unix stream socket.
+ */
+#pragma once
+
+#include "app/dataplane.h"
+
+struct event_base;
+struct control;
+
+/**
+ * Listen on @p path, for root alone.
+ * @return 0 or -errno, reported: -EADDRINUSE when somebody answers there already
+ */
+int control_open(const char *path, struct event_base *base, struct dataplane *dataplane,
+	const struct report *report, struct control **out);
+
+/** Close all connections and remove the socket. */
+void control_close(struct control *control);

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Building the data plane: pools, tables and workers, all of them sized here and never again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <rte_errno.h>
+#include <rte_malloc.h>
+
+#include "app/worker.h"
+#include "classifier/guard.h"
+
+#define HANDOVER_SIZE 1024
+#define NEIGHBOUR_CACHE 4096
+#define POOL_CACHE 256
+/* Everything that can hold mbufs at once: device rings, hand-over, bursts, waiting packets. */
+#define MBUFS_PER_PORT 1024
+#define MBUFS_PER_WORKER (HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
+#define MBUFS_LEAST 8192
+
+uint64_t
+worker_random(struct worker *worker)
+{
+	uint64_t word;
+
+	/* SplitMix64, seeded from the secret */
+	worker->random += UINT64_C(0x9e3779b97f4a7c15);
+	word = worker->random;
+	word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return word ^ (word >> 31);
+}
+
+static void
+transmit_queue_flush(struct worker *worker, uint16_t index)
+{
+	struct transmit_queue *queue = &worker->transmit[index];
+	struct port *port = &worker->dataplane->ports[index];
+	struct port_counters *counters = &worker->ports[index];
+	uint16_t count = queue->count;
+	uint64_t bytes = 0;
+	uint16_t sent;
+
+	for (uint16_t i = 0; i < count; i++)
+		bytes += rte_pktmbuf_pkt_len(queue->burst[i]);
+	queue->count = 0;
+	sent = port->ops->tx_burst(port, worker->index, queue->burst, count);
+	counters->tx_packets += sent;
+	counters->tx_bytes += sent == count ? bytes : bytes / count * sent;
+	counters->drops[REASON_TRANSMIT] += (uint64_t)(count - sent);
+}
+
+void
+worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
+{
+	struct transmit_queue *queue = &worker->transmit[port];
+
+	if (queue->count == 0)
+		worker->transmit_pending[worker->transmit_pending_count++] = port;
+	queue->burst[queue->count++] = mbuf;
+	if (unlikely(queue->count == BURST_MAX)) {
+		transmit_queue_flush(worker, port);
+		for (unsigned i = 0; i < worker->transmit_pending_count; i++)
+			if (worker->transmit_pending[i] == port)
+				worker->transmit_pending[i] = worker->transmit_pending
+					[--worker->transmit_pending_count];
+	}
+}
+
+void
+worker_flush(struct worker *worker)
+{
+	for (unsigned i = 0; i < worker->transmit_pending_count; i++)
+		transmit_queue_flush(worker, worker->transmit_pending[i]);
+	worker->transmit_pending_count = 0;
+}
+
+static void
+worker_free(struct worker *worker)
+{
+	struct rte_mbuf *mbuf;
+
+	if (worker == NULL)
+		return;
+	for (unsigned i = 0; i < worker->held_count; i++)
+		rte_pktmbuf_free(worker->held[i].mbuf);
+	while (worker->handover != NULL &&
+		rte_ring_dequeue(worker->handover, (void **)&mbuf) == 0)
+		rte_pktmbuf_free(mbuf);
+	rte_ring_free(worker->handover);
+	flow_table_free(worker->flows);
+	rte_free(worker->transmit);
+	rte_free(worker->transmit_pending);
+	rte_free(worker->limits);
+	rte_free(worker->ports);
+	rte_free(worker);
+}
+
+static int
+worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struct worker **out)
+{
+	unsigned ports = dataplane->port_count;
+	struct worker *worker = rte_zmalloc("worker", sizeof(*worker), RTE_CACHE_LINE_SIZE);
+	char name[RTE_RING_NAMESIZE];
+
+	if (worker == NULL)
+		return -ENOMEM;
+	worker->dataplane = dataplane;
+	worker->index = index;
+	worker->wake_fd = -1;
+	worker->random = dataplane->secret.word[0] + index;
+	worker->flows = flow_table_create(flows, &dataplane->secret, 0, SOCKET_ID_ANY);
+	worker->transmit = rte_calloc(
+		"transmit", ports, sizeof(worker->transmit[0]), RTE_CACHE_LINE_SIZE);
+	worker->transmit_pending =
+		rte_calloc("pending", ports, sizeof(worker->transmit_pending[0]), 0);
+	worker->limits = rte_calloc("limits", ports, sizeof(worker->limits[0]), 0);
+	worker->ports = rte_calloc(
+		"counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
+	snprintf(name, sizeof(name), "handover-%u", index);
+	worker->handover = rte_ring_create(name, HANDOVER_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
+	if (worker->flows == NULL || worker->transmit == NULL || worker->transmit_pending == NULL ||
+		worker->limits == NULL || worker->ports == NULL || worker->handover == NULL) {
+		worker_free(worker);
+		return -ENOMEM;
+	}
+	*out = worker;
+	return 0;
+}
+
+/* Neighbour tables: gateways are pinned on the uplink, on other ports the qube. */
+static int
+port_prepare(struct dataplane *dataplane, const struct conf *conf, const struct policy *policy,
+	uint16_t index)
+{
+	struct port *port = &dataplane->ports[index];
+	const struct policy_port *own = &policy->ports[index];
+
+	memcpy(port->name, own->name, sizeof(port->name));
+	port->index = index;
+	port->owner = (uint16_t)(index % dataplane->worker_count);
+	port->neighbours = neighbour_table_create(
+		own->role == ROLE_UPLINK ? NEIGHBOUR_CACHE : 0, dataplane->automatic);
+	if (port->neighbours == NULL)
+		return -ENOMEM;
+	if (own->role == ROLE_QUBE) {
+		const struct qube *qube = &policy->qubes[own->qube];
+		const struct conf_qube *conf_qube = &conf->qubes[own->qube];
+
+		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &qube->address[FAMILY_IPV4]);
+		if (conf_qube->has_mac)
+			neighbour_learn(
+				port->neighbours, NEIGHBOUR_PEER, mac_word(conf_qube->mac), 0);
+		return 0;
+	}
+	for (int family = 0; family < FAMILIES; family++)
+		if (own->has_gateway[family])
+			neighbour_pin(port->neighbours, (enum family)family, &own->gateway[family]);
+	return 0;
+}
+
+static int
+allocate(struct dataplane *dataplane, const struct conf *conf)
+{
+	unsigned mbufs = dataplane->port_count * MBUFS_PER_PORT +
+		dataplane->worker_count * (unsigned)MBUFS_PER_WORKER;
+	int error = 0;
+
+	dataplane->ports =
+		rte_calloc("ports", dataplane->port_count, sizeof(dataplane->ports[0]), 0);
+	dataplane->workers =
+		rte_calloc("workers", dataplane->worker_count, sizeof(dataplane->workers[0]), 0);
+	dataplane->bindings = binding_table_create(&dataplane->secret, SOCKET_ID_ANY);
+	dataplane->pool = rte_pktmbuf_pool_create("mbufs", RTE_MAX(mbufs, (unsigned)MBUFS_LEAST),
+		POOL_CACHE, RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
+		RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (dataplane->ports == NULL || dataplane->workers == NULL ||
+		dataplane->bindings == NULL || dataplane->pool == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++)
+		error = worker_create(dataplane, i, conf->flows, &dataplane->workers[i]);
+	return error;
+}
+
+int
+dataplane_create(const struct conf *conf, struct policy *policy, const struct flow_secret *secret,
+	bool automatic, const struct report *report, struct dataplane **out)
+{
+	struct dataplane *dataplane = rte_zmalloc("dataplane", sizeof(*dataplane), 0);
+	int error;
+
+	if (dataplane == NULL) {
+		policy_free(policy);
+		return -ENOMEM;
+	}
+	dataplane->port_count = policy->port_count;
+	dataplane->worker_count = conf->workers;
+	dataplane->timeouts = conf->timeouts;
+	dataplane->automatic = automatic;
+	atomic_init(&dataplane->policy, policy);
+	if (secret != NULL) {
+		dataplane->secret = *secret;
+	} else if (getrandom(&dataplane->secret, sizeof(dataplane->secret), 0) !=
+		(ssize_t)sizeof(dataplane->secret)) {
+		report_line(report, "getrandom: no random secret to be had: %s", strerror(errno));
+		dataplane_free(dataplane);
+		return -EIO;
+	}
+
+	error = allocate(dataplane, conf);
+	for (uint16_t i = 0; i < dataplane->port_count && error == 0; i++)
+		error = port_prepare(dataplane, conf, policy, i);
+	if (error != 0) {
+		report_line(report,
+			"out of memory for %u workers with %u flows each and %u ports: lower "
+			"[sluice] flows, or reserve more hugepages",
+			conf->workers, conf->flows, dataplane->port_count);
+		dataplane_free(dataplane);
+		return error;
+	}
+	*out = dataplane;
+	return 0;
+}
+
+void
+dataplane_free(struct dataplane *dataplane)
+{
+	if (dataplane == NULL)
+		return;
+	for (unsigned i = 0; dataplane->workers != NULL && i < dataplane->worker_count; i++)
+		worker_free(dataplane->workers[i]);
+	for (unsigned i = 0; dataplane->ports != NULL && i < dataplane->port_count; i++) {
+		struct port *port = &dataplane->ports[i];
+
+		if (port->ops != NULL)
+			port->ops->close(port);
+		neighbour_table_free(port->neighbours);
+	}
+	policy_free(atomic_load(&dataplane->policy));
+	rte_mempool_free(dataplane->pool);
+	binding_table_free(dataplane->bindings);
+	rte_free(dataplane->workers);
+	rte_free(dataplane->ports);
+	rte_free(dataplane);
+}

@@ -1,0 +1,883 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * kernel:IFNAME, a port on an interface of this kernel (vif, veth, a NIC with a kernel driver)
+ * through AF_PACKET, with everything the interface offloads: PACKET_VNET_HDR hands out partial
+ * checksums and frames of up to 64 KiB as they are, and takes them back the same way.
+ *
+ * Receiving. Two packet sockets listen on the interface, each with a TPACKET_V2 ring of its own
+ * and a filter on the frame length, so that 60-byte frames do not each occupy 64 KiB:
+ *
+ *	small	2 KiB slots; the frame is copied into an mbuf of the pool and the slot goes back
+ *		to the kernel at once
+ *	large	64 KiB slots; the slot itself becomes the mbuf's external buffer and goes back
+ *		when the mbuf is freed, by whichever worker frees it
+ *
+ * The kernel puts a time on every frame; the two rings are merged by it, so frames leave in the
+ * order in which they came. A large frame that somebody keeps blocks its ring when the kernel
+ * comes round to it, therefore whoever holds a packet longer than a burst (to resolve a
+ * neighbour, to reassemble) makes a copy. Both rings together stay under 8 MiB.
+ *
+ * Sending. Each worker has a socket of its own, so nobody waits for anybody. A burst is one
+ * sendmmsg(): the kernel copies straight out of mbuf or slot, with the virtio_net_hdr written
+ * into the headroom in front of the frame. These sockets listen to protocol 0: to nothing.
+ *
+ * The sockets see frames before the kernel's own stack does, which is why quiet.h silences that.
+ */
+#include "app/port.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_malloc.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+
+#include "app/quiet.h"
+
+#ifndef PACKET_IGNORE_OUTGOING
+#define PACKET_IGNORE_OUTGOING 23
+#endif
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+
+#define VNET_SIZE sizeof(struct virtio_net_hdr)
+
+/* What the kernel puts in front of a frame: TPACKET_ALIGN(header + sockaddr + 16) + vnet - 14. */
+#define SLOT_OVERHEAD (TPACKET_ALIGN(TPACKET2_HDRLEN + 16) + VNET_SIZE - ETH_HLEN)
+/* The longest IPv6 packet without jumbo payload option, in Ethernet, with a VLAN tag. */
+#define LARGE_FRAME (40 + UINT16_MAX + ETH_HLEN + VLAN_TAG_SIZE)
+#define VLAN_TAG_SIZE 4
+
+#define SMALL_SLOT 2048u
+#define SMALL_FRAME (SMALL_SLOT - SLOT_OVERHEAD - VLAN_TAG_SIZE)
+#define SMALL_BLOCK (64u << 10)
+#define SMALL_BLOCKS 32u
+#define LARGE_SLOT RTE_ALIGN_CEIL(SLOT_OVERHEAD + LARGE_FRAME, TPACKET_ALIGNMENT)
+#define LARGE_BLOCK (1u << 20)
+#define LARGE_BLOCKS 6u
+_Static_assert(SMALL_BLOCK *SMALL_BLOCKS + LARGE_BLOCK * LARGE_BLOCKS <= 8u << 20,
+	"fifty ports must fit into a small qube");
+
+/*
+ * Our own mark on a slot that has become an mbuf. The kernel takes back only slots whose status
+ * is exactly TP_STATUS_KERNEL and leaves this bit alone.
+ */
+#define SLOT_HELD (1u << 20)
+
+#define SEND_BUFFER (4 << 20) /* bytes under way per worker and port before the kernel says no */
+#define SEND_RETRIES 3
+#define IOVECS (4 * BURST_MAX)
+#define EMPTY_POLLS_TO_ERROR_CHECK 64
+
+/* One slot of the large ring, as long as an mbuf uses it. */
+struct slot {
+	struct rte_mbuf_ext_shared_info shared;
+	struct tpacket2_hdr *header;
+};
+
+struct ring {
+	int fd;
+	uint8_t *map;
+	size_t map_size;
+	unsigned slots;
+	unsigned slots_per_block;
+	unsigned slot_size;
+	unsigned block_size;
+	unsigned next;
+	struct tpacket2_hdr **header; /* of every slot, in order */
+};
+
+struct sender {
+	_Alignas(RTE_CACHE_LINE_SIZE) int fd;
+	unsigned messages;
+	unsigned vectors;
+	struct mmsghdr message[BURST_MAX];
+	struct virtio_net_hdr vnet[BURST_MAX];
+	struct iovec vector[IOVECS];
+};
+
+struct kernel_port {
+	struct ring small;
+	struct ring large;
+	struct slot *slot; /* of the large ring */
+	int wait_fd;       /* epoll over both rings */
+	struct rte_mempool *pool;
+	unsigned empty_polls;
+	unsigned workers;
+	struct sender sender[];
+};
+
+/* ---- receive ---------------------------------------------------------------------------- */
+
+static void
+slot_release(struct tpacket2_hdr *header)
+{
+	__atomic_store_n(&header->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+}
+
+/* Runs in whichever worker frees the last mbuf of a slot. */
+static void
+slot_free(void *address, void *opaque)
+{
+	(void)address;
+	slot_release(((struct slot *)opaque)->header);
+}
+
+static inline struct tpacket2_hdr *
+ring_peek(const struct ring *ring)
+{
+	struct tpacket2_hdr *header = ring->header[ring->next];
+	uint32_t status = __atomic_load_n(&header->tp_status, __ATOMIC_ACQUIRE);
+
+	return (status & (TP_STATUS_USER | SLOT_HELD)) == TP_STATUS_USER ? header : NULL;
+}
+
+static inline void
+ring_advance(struct ring *ring)
+{
+	if (++ring->next == ring->slots)
+		ring->next = 0;
+}
+
+static inline bool
+frame_is_older(const struct tpacket2_hdr *a, const struct tpacket2_hdr *b)
+{
+	return a->tp_sec != b->tp_sec ? (int32_t)(a->tp_sec - b->tp_sec) < 0
+				      : a->tp_nsec < b->tp_nsec;
+}
+
+/*
+ * The older of the two frames at the heads of the rings. Frames of one sender are put into their
+ * rings one after the other, so one that is visible makes all earlier ones visible: looking at the
+ * other ring last, after the candidate was seen, is what keeps the order.
+ */
+static inline struct tpacket2_hdr *
+kernel_next(struct kernel_port *kernel, bool *is_large)
+{
+	struct tpacket2_hdr *small = ring_peek(&kernel->small);
+	struct tpacket2_hdr *large = ring_peek(&kernel->large);
+
+	if (large != NULL && small == NULL)
+		small = ring_peek(&kernel->small);
+	*is_large = large != NULL && (small == NULL || frame_is_older(large, small));
+	if (*is_large) {
+		ring_advance(&kernel->large);
+		return large;
+	}
+	if (small != NULL)
+		ring_advance(&kernel->small);
+	return small;
+}
+
+/* Where the transport header of an ordinary frame starts; 0 for everything out of the ordinary. */
+static uint32_t
+plain_l4_offset(const uint8_t *frame, uint32_t length, uint8_t *protocol, bool *is_ipv6)
+{
+	const struct rte_ether_hdr *ethernet = (const void *)frame;
+
+	if (length < sizeof(*ethernet) + sizeof(struct rte_ipv4_hdr))
+		return 0;
+	if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)) {
+		const struct rte_ipv4_hdr *ip = (const void *)(ethernet + 1);
+
+		*protocol = ip->next_proto_id;
+		*is_ipv6 = false;
+		if ((ip->fragment_offset &
+			    RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0)
+			return 0;
+		return (uint32_t)(sizeof(*ethernet) + rte_ipv4_hdr_len(ip));
+	}
+	if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6) &&
+		length >= sizeof(*ethernet) + sizeof(struct rte_ipv6_hdr)) {
+		const struct rte_ipv6_hdr *ip = (const void *)(ethernet + 1);
+
+		*protocol = ip->proto;
+		*is_ipv6 = true;
+		return sizeof(*ethernet) + sizeof(*ip);
+	}
+	return 0;
+}
+
+static bool
+protocol_checksum_offset(uint8_t protocol, uint32_t *offset)
+{
+	if (protocol == IPPROTO_TCP)
+		*offset = offsetof(struct rte_tcp_hdr, cksum);
+	else if (protocol == IPPROTO_UDP)
+		*offset = offsetof(struct rte_udp_hdr, dgram_cksum);
+	else
+		return false;
+	return true;
+}
+
+/* Finish a checksum at any place, for frames whose transport header is not where we promise. */
+static bool
+complete_anywhere(uint8_t *frame, uint32_t length, uint32_t start, uint32_t offset)
+{
+	uint16_t sum;
+
+	if (start >= length || offset + sizeof(sum) > length - start)
+		return false;
+	sum = (uint16_t)~rte_raw_cksum(frame + start, length - start);
+	if (sum == 0)
+		sum = 0xffff;
+	memcpy(frame + start + offset, &sum, sizeof(sum));
+	return true;
+}
+
+/* What a big frame without NEEDS_CSUM (a NIC's LRO) lacks to look like every other one. */
+static void
+store_pseudo_header_sum(
+	uint8_t *frame, uint32_t length, uint32_t l4, uint32_t offset, uint8_t protocol, bool ipv6)
+{
+	uint32_t addresses = ipv6 ? 32 : 8;
+	uint32_t first = ETH_HLEN + (ipv6 ? offsetof(struct rte_ipv6_hdr, src_addr)
+					  : offsetof(struct rte_ipv4_hdr, src_addr));
+	uint32_t sum = rte_raw_cksum(frame + first, addresses);
+	uint16_t folded;
+
+	sum += rte_cpu_to_be_16(protocol) + rte_cpu_to_be_16((uint16_t)(length - l4));
+	sum = (sum & 0xffff) + (sum >> 16);
+	folded = (uint16_t)((sum & 0xffff) + (sum >> 16));
+	memcpy(frame + l4 + offset, &folded, sizeof(folded));
+}
+
+/*
+ * Turn a virtio_net_hdr into mbuf flags, repairing what they cannot express.
+ * @return false when the frame is nothing that could be forwarded rightly
+ */
+static bool
+frame_offloads(
+	struct rte_mbuf *mbuf, uint8_t *frame, uint32_t length, const struct virtio_net_hdr *vnet)
+{
+	uint8_t type = vnet->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+	bool needs = (vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
+	bool is_ipv6 = false;
+	uint8_t protocol = 0;
+	uint32_t offset;
+	uint32_t l4;
+
+	if (!needs && type == VIRTIO_NET_HDR_GSO_NONE)
+		return true;
+	l4 = plain_l4_offset(frame, length, &protocol, &is_ipv6);
+	if (l4 != 0 && (!protocol_checksum_offset(protocol, &offset) || l4 + offset + 2 > length))
+		l4 = 0;
+	if (l4 != 0 && needs && (vnet->csum_start != l4 || vnet->csum_offset != offset))
+		l4 = 0;
+	if (type == VIRTIO_NET_HDR_GSO_NONE) {
+		if (l4 == 0)
+			/* A CRC (SCTP) is not ours to make: that needs another polynomial. */
+			return protocol != IPPROTO_SCTP &&
+			       complete_anywhere(
+				       frame, length, vnet->csum_start, vnet->csum_offset);
+		mbuf->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
+		return true;
+	}
+	if (l4 == 0 || vnet->gso_size == 0)
+		return false;
+	if (!(type == VIRTIO_NET_HDR_GSO_TCPV4 && protocol == IPPROTO_TCP && !is_ipv6) &&
+		!(type == VIRTIO_NET_HDR_GSO_TCPV6 && protocol == IPPROTO_TCP && is_ipv6) &&
+		!(type == VIRTIO_NET_HDR_GSO_UDP_L4 && protocol == IPPROTO_UDP))
+		return false;
+	if (!needs)
+		store_pseudo_header_sum(frame, length, l4, offset, protocol, is_ipv6);
+	mbuf->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE | RTE_MBUF_F_RX_LRO;
+	mbuf->tso_segsz = vnet->gso_size;
+	return true;
+}
+
+/* The kernel keeps the tag beside the frame; whoever judges the frame must see it. */
+static void
+vlan_restore(const struct tpacket2_hdr *header, uint8_t **frame, uint32_t *length)
+{
+	uint16_t tpid = (header->tp_status & TP_STATUS_VLAN_TPID_VALID) ? header->tp_vlan_tpid
+									: ETH_P_8021Q;
+	rte_be16_t tag[2] = {rte_cpu_to_be_16(tpid), rte_cpu_to_be_16(header->tp_vlan_tci)};
+
+	memmove(*frame - VLAN_TAG_SIZE, *frame, 2 * RTE_ETHER_ADDR_LEN);
+	*frame -= VLAN_TAG_SIZE;
+	memcpy(*frame + 2 * RTE_ETHER_ADDR_LEN, tag, sizeof(tag));
+	*length += VLAN_TAG_SIZE;
+}
+
+/* Make the slot the buffer of an mbuf; two mbufs when it is longer than one can say. */
+static bool
+slot_attach(struct kernel_port *kernel, struct slot *slot, struct rte_mbuf *mbuf, uint8_t *frame,
+	uint32_t length)
+{
+	uint8_t *start = frame - VNET_SIZE;
+	uint32_t first = RTE_MIN(length, (uint32_t)(UINT16_MAX - VNET_SIZE));
+	struct rte_mbuf *rest = NULL;
+
+	if (first < length) {
+		rest = rte_pktmbuf_alloc(kernel->pool);
+		if (rest == NULL)
+			return false;
+	}
+	rte_mbuf_ext_refcnt_set(&slot->shared, rest == NULL ? 1 : 2);
+	rte_pktmbuf_attach_extbuf(
+		mbuf, start, RTE_BAD_IOVA, (uint16_t)(VNET_SIZE + first), &slot->shared);
+	mbuf->data_off = VNET_SIZE;
+	mbuf->data_len = (uint16_t)first;
+	mbuf->pkt_len = length;
+	if (rest != NULL) {
+		rte_pktmbuf_attach_extbuf(rest, frame + first, RTE_BAD_IOVA,
+			(uint16_t)(length - first), &slot->shared);
+		rest->data_off = 0;
+		rest->data_len = (uint16_t)(length - first);
+		mbuf->next = rest;
+		mbuf->nb_segs = 2;
+	}
+	return true;
+}
+
+/* @return false when the frame had to be dropped; its slot is back with the kernel then */
+static bool
+frame_receive(struct kernel_port *kernel, struct tpacket2_hdr *header, struct slot *slot,
+	struct rte_mbuf *mbuf)
+{
+	uint8_t *frame = (uint8_t *)header + header->tp_mac;
+	uint32_t length = header->tp_snaplen;
+	struct virtio_net_hdr vnet;
+
+	memcpy(&vnet, frame - VNET_SIZE, sizeof(vnet));
+	if (length < header->tp_len || length < ETH_HLEN)
+		goto drop;
+	if ((header->tp_status & TP_STATUS_VLAN_VALID) != 0)
+		vlan_restore(header, &frame, &length);
+	if (!frame_offloads(mbuf, frame, length, &vnet))
+		goto drop;
+	if (slot != NULL) {
+		if (!slot_attach(kernel, slot, mbuf, frame, length))
+			goto drop;
+		header->tp_status |= SLOT_HELD;
+		return true;
+	}
+	memcpy(rte_pktmbuf_mtod(mbuf, void *), frame, length);
+	mbuf->data_len = (uint16_t)length;
+	mbuf->pkt_len = length;
+	slot_release(header);
+	return true;
+drop:
+	slot_release(header);
+	return false;
+}
+
+/* The kernel counts what it lost, and forgets it as it tells. */
+static void
+statistics_collect(struct port *port, int fd)
+{
+	struct tpacket_stats statistics;
+	socklen_t size = sizeof(statistics);
+
+	if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &statistics, &size) == 0)
+		port->rx_dropped += statistics.tp_drops;
+}
+
+/*
+ * A socket of an interface that went down stays readable until its error is fetched, which would
+ * keep the worker awake forever.
+ */
+static void
+errors_fetch(const struct kernel_port *kernel)
+{
+	int error;
+	socklen_t size = sizeof(error);
+
+	getsockopt(kernel->small.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	size = sizeof(error);
+	getsockopt(kernel->large.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
+static uint16_t
+kernel_rx_burst(struct port *port, struct rte_mbuf **burst, uint16_t count)
+{
+	struct kernel_port *kernel = port->driver;
+	struct tpacket2_hdr *header[BURST_MAX];
+	struct slot *slot[BURST_MAX];
+	unsigned small_first = kernel->small.next;
+	unsigned large_first = kernel->large.next;
+	uint16_t ready = 0;
+	uint16_t received = 0;
+	uint32_t seen = 0;
+	bool is_large;
+
+	while (ready < count) {
+		unsigned index = kernel->large.next;
+
+		header[ready] = kernel_next(kernel, &is_large);
+		if (header[ready] == NULL)
+			break;
+		slot[ready] = is_large ? &kernel->slot[index] : NULL;
+		ready++;
+	}
+	if (ready == 0) {
+		if (++kernel->empty_polls % EMPTY_POLLS_TO_ERROR_CHECK == 0)
+			errors_fetch(kernel);
+		return 0;
+	}
+	if (rte_pktmbuf_alloc_bulk(kernel->pool, burst, ready) != 0) {
+		/* The frames wait where they are. */
+		kernel->small.next = small_first;
+		kernel->large.next = large_first;
+		return 0;
+	}
+	for (uint16_t i = 0; i < ready; i++) {
+		struct rte_mbuf *mbuf = burst[i];
+
+		seen |= header[i]->tp_status;
+		if (!frame_receive(kernel, header[i], slot[i], mbuf)) {
+			port->rx_dropped++;
+			rte_pktmbuf_free(mbuf);
+			continue;
+		}
+		packet_of(mbuf)->in_port = port->index;
+		burst[received++] = mbuf;
+	}
+	/* Set on frames behind a loss; asking resets it. */
+	if ((seen & TP_STATUS_LOSING) != 0) {
+		statistics_collect(port, kernel->small.fd);
+		statistics_collect(port, kernel->large.fd);
+	}
+	return received;
+}
+
+static int
+kernel_wait_fd(const struct port *port)
+{
+	return ((const struct kernel_port *)port->driver)->wait_fd;
+}
+
+/* ---- send ------------------------------------------------------------------------------- */
+
+static inline void
+vnet_fill(struct virtio_net_hdr *vnet, const struct rte_mbuf *mbuf, const struct packet *packet)
+{
+	bool is_udp = packet->tuple.protocol == IPPROTO_UDP;
+
+	memset(vnet, 0, sizeof(*vnet));
+	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE) {
+		vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+		vnet->csum_start = packet->l4_offset;
+		vnet->csum_offset = is_udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
+					   : offsetof(struct rte_tcp_hdr, cksum);
+	}
+	if ((mbuf->ol_flags & RTE_MBUF_F_RX_LRO) == 0)
+		return;
+	vnet->hdr_len = packet->payload_offset;
+	vnet->gso_size = mbuf->tso_segsz;
+	if (is_udp) {
+		vnet->gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
+		return;
+	}
+	vnet->gso_type = packet->tuple.family == FAMILY_IPV4 ? VIRTIO_NET_HDR_GSO_TCPV4
+							     : VIRTIO_NET_HDR_GSO_TCPV6;
+	/* RFC 3168: CWR goes out once, on the first segment; the kernel must be told to see to it
+	 */
+	if ((packet_header(mbuf, packet->l4_offset, const struct rte_tcp_hdr *)->tcp_flags &
+		    RTE_TCP_CWR_FLAG) != 0)
+		vnet->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
+}
+
+/* @return false when the frame has more segments than are left */
+static bool
+sender_add(struct sender *sender, struct rte_mbuf *mbuf)
+{
+	struct iovec *vector = &sender->vector[sender->vectors];
+	struct virtio_net_hdr *vnet = &sender->vnet[sender->messages];
+	struct msghdr *message = &sender->message[sender->messages].msg_hdr;
+	unsigned used = 0;
+
+	if (sender->vectors + mbuf->nb_segs + 1u > IOVECS)
+		return false;
+	/* In front of the frame it saves the kernel a second piece to fetch. */
+	if (rte_pktmbuf_headroom(mbuf) >= VNET_SIZE && rte_mbuf_refcnt_read(mbuf) == 1 &&
+		!RTE_MBUF_CLONED(mbuf)) {
+		vnet_fill(rte_pktmbuf_mtod_offset(mbuf, struct virtio_net_hdr *, -(int)VNET_SIZE),
+			mbuf, packet_of(mbuf));
+		vector[used].iov_base = rte_pktmbuf_mtod(mbuf, uint8_t *) - VNET_SIZE;
+		vector[used++].iov_len = VNET_SIZE + mbuf->data_len;
+	} else {
+		vnet_fill(vnet, mbuf, packet_of(mbuf));
+		vector[used].iov_base = vnet;
+		vector[used++].iov_len = VNET_SIZE;
+		vector[used].iov_base = rte_pktmbuf_mtod(mbuf, void *);
+		vector[used++].iov_len = mbuf->data_len;
+	}
+	for (const struct rte_mbuf *next = mbuf->next; next != NULL; next = next->next) {
+		vector[used].iov_base = rte_pktmbuf_mtod(next, void *);
+		vector[used++].iov_len = next->data_len;
+	}
+	message->msg_iov = vector;
+	message->msg_iovlen = used;
+	sender->vectors += used;
+	sender->messages++;
+	return true;
+}
+
+/* @return how many of the collected frames went out */
+static unsigned
+sender_flush(struct sender *sender)
+{
+	unsigned sent = 0;
+	unsigned next = 0;
+	unsigned retries = 0;
+
+	while (next < sender->messages) {
+		int result = sendmmsg(
+			sender->fd, sender->message + next, sender->messages - next, MSG_DONTWAIT);
+
+		if (result > 0) {
+			sent += (unsigned)result;
+			next += (unsigned)result;
+			continue;
+		}
+		switch (errno) {
+		case EINTR:
+			continue;
+		case EAGAIN:
+			/* What is under way needs the CPU to get out of the way. */
+			if (++retries > SEND_RETRIES)
+				goto out;
+			sched_yield();
+			continue;
+		case EMSGSIZE: /* longer than the interface takes */
+		case EINVAL:   /* a header the kernel does not believe */
+		case ENOBUFS:  /* the queue of the interface dropped it */
+		case ENOMEM:
+			next++;
+			continue;
+		default: /* down, or gone */
+			goto out;
+		}
+	}
+out:
+	sender->messages = 0;
+	sender->vectors = 0;
+	return sent;
+}
+
+static uint16_t
+kernel_tx_burst(struct port *port, unsigned worker, struct rte_mbuf **burst, uint16_t count)
+{
+	struct kernel_port *kernel = port->driver;
+	struct sender *sender = &kernel->sender[worker];
+	unsigned sent = 0;
+
+	for (uint16_t i = 0; i < count; i++) {
+		if (sender_add(sender, burst[i]))
+			continue;
+		sent += sender_flush(sender);
+		/* Only a frame in an absurd number of pieces fails twice. */
+		(void)sender_add(sender, burst[i]);
+	}
+	sent += sender_flush(sender);
+	rte_pktmbuf_free_bulk(burst, count);
+	return (uint16_t)sent;
+}
+
+/* ---- open and close --------------------------------------------------------------------- */
+
+static void
+ring_close(struct ring *ring)
+{
+	if (ring->map != NULL)
+		munmap(ring->map, ring->map_size);
+	if (ring->fd >= 0)
+		close(ring->fd);
+	free(ring->header);
+	ring->map = NULL;
+	ring->fd = -1;
+	ring->header = NULL;
+}
+
+static bool
+ring_is_idle(const struct ring *ring)
+{
+	for (unsigned i = 0; ring->header != NULL && i < ring->slots; i++)
+		if ((__atomic_load_n(&ring->header[i]->tp_status, __ATOMIC_ACQUIRE) & SLOT_HELD) !=
+			0)
+			return false;
+	return true;
+}
+
+static void
+kernel_close(struct port *port)
+{
+	struct kernel_port *kernel = port->driver;
+
+	if (kernel == NULL)
+		return;
+	port->driver = NULL;
+	for (unsigned i = 0; i < kernel->workers; i++)
+		if (kernel->sender[i].fd >= 0)
+			close(kernel->sender[i].fd);
+	if (kernel->wait_fd >= 0)
+		close(kernel->wait_fd);
+	ring_close(&kernel->small);
+	/* An mbuf that is still about somewhere points into the large ring: then it stays mapped.
+	 */
+	if (!ring_is_idle(&kernel->large)) {
+		close(kernel->large.fd);
+		return;
+	}
+	ring_close(&kernel->large);
+	free(kernel->slot);
+	rte_free(kernel);
+}
+
+static int
+option(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+/* Take frames longer than `limit` bytes, or those up to it. */
+static int
+filter_by_length(int fd, uint32_t limit, bool longer)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, limit, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, longer ? UINT32_MAX : 0),
+		BPF_STMT(BPF_RET | BPF_K, longer ? 0 : UINT32_MAX),
+	};
+	struct sock_fprog program = {.len = RTE_DIM(code), .filter = code};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) == 0
+		       ? 0
+		       : -errno;
+}
+
+/* The frames start to come when the socket is bound, which is the last thing that happens. */
+static int
+socket_bind(int fd, unsigned ifindex, uint16_t protocol)
+{
+	struct sockaddr_ll address = {
+		.sll_family = AF_PACKET,
+		.sll_protocol = rte_cpu_to_be_16(protocol),
+		.sll_ifindex = (int)ifindex,
+	};
+
+	return bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
+}
+
+static int
+ring_open(struct ring *ring, unsigned slot_size, unsigned block_size, unsigned blocks)
+{
+	struct tpacket_req request = {
+		.tp_frame_size = slot_size,
+		.tp_block_size = block_size,
+		.tp_block_nr = blocks,
+		.tp_frame_nr = blocks * (block_size / slot_size),
+	};
+	int error;
+
+	ring->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ring->fd < 0)
+		return -errno;
+	error = option(ring->fd, SOL_PACKET, PACKET_VERSION, TPACKET_V2);
+	if (error == 0)
+		error = option(ring->fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+	if (error == 0)
+		error = option(ring->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+	if (error == 0 &&
+		setsockopt(ring->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof(request)) != 0)
+		error = -errno;
+	if (error != 0)
+		return error;
+	ring->slots = request.tp_frame_nr;
+	ring->map_size = (size_t)block_size * blocks;
+	ring->map = mmap(NULL, ring->map_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+	if (ring->map == MAP_FAILED) {
+		ring->map = NULL;
+		return -errno;
+	}
+	ring->header = calloc(ring->slots, sizeof(ring->header[0]));
+	if (ring->header == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < ring->slots; i++) {
+		unsigned per_block = block_size / slot_size;
+
+		ring->header[i] = (void *)(ring->map + (size_t)(i / per_block) * block_size +
+					   (size_t)(i % per_block) * slot_size);
+	}
+	return 0;
+}
+
+static int
+rings_open(struct kernel_port *kernel, unsigned ifindex)
+{
+	struct packet_mreq multicast = {
+		.mr_ifindex = (int)ifindex,
+		.mr_type = PACKET_MR_ALLMULTI,
+	};
+	struct epoll_event event = {.events = EPOLLIN};
+	/* A small frame must fit an mbuf, with a tag put back. */
+	uint32_t room = rte_pktmbuf_data_room_size(kernel->pool) - RTE_PKTMBUF_HEADROOM;
+	uint32_t small_frame = RTE_MIN((uint32_t)SMALL_FRAME, room - VLAN_TAG_SIZE);
+	int error;
+
+	error = ring_open(&kernel->small, SMALL_SLOT, SMALL_BLOCK, SMALL_BLOCKS);
+	if (error == 0)
+		error = ring_open(&kernel->large, LARGE_SLOT, LARGE_BLOCK, LARGE_BLOCKS);
+	if (error == 0)
+		error = filter_by_length(kernel->small.fd, small_frame, false);
+	if (error == 0)
+		error = filter_by_length(kernel->large.fd, small_frame, true);
+	if (error != 0)
+		return error;
+	kernel->slot = calloc(kernel->large.slots, sizeof(kernel->slot[0]));
+	if (kernel->slot == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < kernel->large.slots; i++) {
+		kernel->slot[i].header = kernel->large.header[i];
+		kernel->slot[i].shared.free_cb = slot_free;
+		kernel->slot[i].shared.fcb_opaque = &kernel->slot[i];
+	}
+	kernel->wait_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (kernel->wait_fd < 0 ||
+		epoll_ctl(kernel->wait_fd, EPOLL_CTL_ADD, kernel->small.fd, &event) != 0 ||
+		epoll_ctl(kernel->wait_fd, EPOLL_CTL_ADD, kernel->large.fd, &event) != 0)
+		return -errno;
+	/* Neighbour discovery asks multicast groups that nobody here has joined. */
+	if (setsockopt(kernel->small.fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &multicast,
+		    sizeof(multicast)) != 0)
+		return -errno;
+	error = socket_bind(kernel->small.fd, ifindex, ETH_P_ALL);
+	if (error == 0)
+		error = socket_bind(kernel->large.fd, ifindex, ETH_P_ALL);
+	return error;
+}
+
+static int
+sender_open(struct sender *sender, unsigned ifindex)
+{
+	int error;
+
+	sender->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sender->fd < 0)
+		return -errno;
+	error = option(sender->fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+	if (error != 0)
+		return error;
+	if (option(sender->fd, SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER) != 0)
+		(void)option(sender->fd, SOL_SOCKET, SO_SNDBUF, SEND_BUFFER);
+	return socket_bind(sender->fd, ifindex, 0);
+}
+
+/* Read what the port must know of its interface, and bring it up: it is ours. */
+static int
+interface_prepare(struct port *port, const char *ifname, const struct port_setup *setup)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int error = 0;
+
+	if (fd < 0)
+		return -errno;
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
+	if (ioctl(fd, SIOCGIFHWADDR, &request) != 0) {
+		error = -errno;
+	} else if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
+		report_line(setup->report, "port %s: device kernel:%s: not an Ethernet interface",
+			port->name, ifname);
+		error = -EPROTOTYPE;
+	} else {
+		memcpy(port->mac, request.ifr_hwaddr.sa_data, sizeof(port->mac));
+		if (ioctl(fd, SIOCGIFMTU, &request) != 0)
+			error = -errno;
+		else
+			port->mtu = (uint16_t)RTE_MIN(request.ifr_mtu, UINT16_MAX);
+	}
+	if (error == 0 && ioctl(fd, SIOCGIFFLAGS, &request) != 0)
+		error = -errno;
+	if (error == 0 && (request.ifr_flags & IFF_UP) == 0) {
+		request.ifr_flags |= IFF_UP;
+		if (ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+			error = -errno;
+		else
+			report_line(setup->report, "port %s: %s was down: brought it up",
+				port->name, ifname);
+	}
+	close(fd);
+	return error;
+}
+
+static const struct port_ops kernel_ops = {
+	.kind = "kernel",
+	.rx_burst = kernel_rx_burst,
+	.tx_burst = kernel_tx_burst,
+	.wait_fd = kernel_wait_fd,
+	.close = kernel_close,
+};
+
+int
+port_kernel_open(struct port *port, const char *ifname, const struct port_setup *setup)
+{
+	struct kernel_port *kernel;
+	unsigned ifindex = if_nametoindex(ifname);
+	char text[256];
+	int error;
+
+	if (ifindex == 0) {
+		report_line(setup->report,
+			"port %s: device kernel:%s: no such interface (`ip link` shows those that "
+			"exist)",
+			port->name, ifname);
+		return -ENODEV;
+	}
+	error = quiet_check(ifname, text, sizeof(text));
+	if (error == 0)
+		error = quiet_start(ifname, text, sizeof(text));
+	if (error != 0) {
+		report_line(
+			setup->report, "port %s: device kernel:%s: %s", port->name, ifname, text);
+		return error;
+	}
+	kernel = rte_zmalloc("port", sizeof(*kernel) + setup->workers * sizeof(kernel->sender[0]),
+		RTE_CACHE_LINE_SIZE);
+	if (kernel == NULL)
+		return -ENOMEM;
+	kernel->small.fd = -1;
+	kernel->large.fd = -1;
+	kernel->wait_fd = -1;
+	kernel->pool = setup->pool;
+	kernel->workers = setup->workers;
+	for (unsigned i = 0; i < setup->workers; i++)
+		kernel->sender[i].fd = -1;
+	port->driver = kernel;
+	error = interface_prepare(port, ifname, setup);
+	if (error == 0)
+		error = rings_open(kernel, ifindex);
+	for (unsigned i = 0; i < setup->workers && error == 0; i++)
+		error = sender_open(&kernel->sender[i], ifindex);
+	if (error != 0) {
+		report_line(setup->report, "port %s: device kernel:%s: %s%s", port->name, ifname,
+			strerror(-error),
+			error == -EPERM || error == -EACCES ? " (sluiced needs CAP_NET_RAW and "
+							      "CAP_NET_ADMIN)"
+							    : "");
+		kernel_close(port);
+		return error;
+	}
+	port->ops = &kernel_ops;
+	return 0;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sluiced: the firewall.
+ *
+ * The main lcore is the control thread: it reads the configuration, builds the policy, opens the
+ * ports and then waits for signals and requests. The workers are the other lcores. Until all of it
+ * stands nothing is forwarded, and when any of it fails nothing is.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+#include <rte_eal.h>
+
+#include "app/control.h"
+#include "app/dataplane.h"
+#include "app/eal.h"
+#include "app/log.h"
+#include "app/loop.h"
+
+#define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
+
+struct daemon {
+	struct conf *conf;
+	struct dataplane *dataplane;
+	struct event_base *base;
+	struct control *control;
+	struct loop *loop;
+};
+
+static void
+usage(FILE *stream)
+{
+	fputs("usage: sluiced [--config FILE]\n"
+	      "       sluiced --check FILE\n"
+	      "\n"
+	      "A firewall for the network qube, on DPDK. Runs in the foreground, logs to stderr.\n"
+	      "\n"
+	      "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
+	      "      --check FILE   only validate a configuration and its rules files\n"
+	      "  -h, --help         this text\n"
+	      "      --version      the version\n",
+		stream);
+}
+
+/* Rules that cannot be used are no error of the configuration: their qube is refused. */
+static unsigned
+report_bad_rules(const struct conf *conf)
+{
+	unsigned bad = 0;
+
+	for (unsigned i = 0; i < conf->qube_count; i++) {
+		const struct conf_qube *qube = &conf->qubes[i];
+
+		if (qube->state != RULES_BAD)
+			continue;
+		bad++;
+		log_line("%s", qube->rules_error);
+		log_line("qube %s: its rules have an error: everything from it is refused",
+			qube->name);
+	}
+	return bad;
+}
+
+static int
+check(const char *path)
+{
+	struct conf *conf = NULL;
+	unsigned bad;
+
+	if (conf_load(path, &log_report, &conf) != 0)
+		return EXIT_FAILURE;
+	bad = report_bad_rules(conf);
+	if (bad == 0)
+		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
+	conf_free(conf);
+	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
+open_ports(struct daemon *daemon)
+{
+	struct dataplane *dataplane = daemon->dataplane;
+	const struct port_setup setup = {
+		.pool = dataplane->pool,
+		.workers = dataplane->worker_count,
+		.report = &log_report,
+	};
+
+	for (unsigned i = 0; i < dataplane->port_count; i++) {
+		struct port *port = &dataplane->ports[i];
+		int error = port_open(port, &daemon->conf->ports[i], &setup);
+
+		if (error != 0)
+			return error;
+		log_line("port %s: %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, worker %u",
+			port->name, port->ops->kind, port->mac[0], port->mac[1], port->mac[2],
+			port->mac[3], port->mac[4], port->mac[5], port->mtu, port->owner);
+	}
+	return 0;
+}
+
+static int
+build(struct daemon *daemon)
+{
+	struct policy *policy = NULL;
+	int error = eal_start("sluiced", daemon->conf, false, &log_report);
+
+	if (error == 0)
+		error = policy_build(daemon->conf, &log_report, &policy);
+	if (error == 0)
+		error = dataplane_create(daemon->conf, policy, NULL, false, &log_report,
+			&daemon->dataplane);
+	if (error == 0)
+		error = open_ports(daemon);
+	if (error == 0)
+		error = control_open(daemon->conf->socket_path, daemon->base, daemon->dataplane,
+			&log_report, &daemon->control);
+	if (error == 0)
+		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+	return error;
+}
+
+static void
+stop(evutil_socket_t number, short events, void *context)
+{
+	struct daemon *daemon = context;
+
+	(void)events;
+	log_line("signal %d: stopping", (int)number);
+	event_base_loopbreak(daemon->base);
+}
+
+static int
+serve(struct daemon *daemon)
+{
+	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
+	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
+	int status = EXIT_FAILURE;
+
+	if (term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
+		event_add(interrupt, NULL) == 0) {
+		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
+			daemon->conf->qube_count, daemon->conf->workers);
+		if (event_base_dispatch(daemon->base) == 0)
+			status = EXIT_SUCCESS;
+	}
+	if (term != NULL)
+		event_free(term);
+	if (interrupt != NULL)
+		event_free(interrupt);
+	return status;
+}
+
+static int
+run(const char *path)
+{
+	struct daemon daemon = {0};
+	int status = EXIT_FAILURE;
+
+	if (conf_load(path, &log_report, &daemon.conf) != 0)
+		return EXIT_FAILURE;
+	report_bad_rules(daemon.conf);
+	signal(SIGPIPE, SIG_IGN);
+	daemon.base = event_base_new();
+	if (daemon.base == NULL)
+		log_line("out of memory");
+	else if (build(&daemon) == 0)
+		status = serve(&daemon);
+
+	if (daemon.loop != NULL)
+		loop_stop(daemon.loop);
+	control_close(daemon.control);
+	dataplane_free(daemon.dataplane);
+	if (daemon.base != NULL)
+		event_base_free(daemon.base);
+	conf_free(daemon.conf);
+	rte_eal_cleanup();
+	return status;
+}
+
+int
+main(int argc, char **argv)
+{
+	enum { OPTION_CHECK = 256, OPTION_VERSION };
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check", required_argument, NULL, OPTION_CHECK},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, OPTION_VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	const char *path = DEFAULT_CONFIG;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			path = optarg;
+			break;
+		case OPTION_CHECK:
+			return check(optarg);
+		case OPTION_VERSION:
+			puts("sluiced " SLUICE_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind != argc) {
+		usage(stderr);
+		return 2;
+	}
+	return run(path);
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The guard: may this station say this here?
+ *
+ * In order: the frame must be addressed to us (or, for ARP and neighbour discovery, to everybody);
+ * a qube must use its own MAC and its own address, and no other; what comes across the uplink must
+ * have a source that can exist; nobody sends to multicast, broadcast or loopback through a router,
+ * nor to himself. ARP and neighbour discovery carry addresses of their own, and those are held to
+ * the same rules. The answer to all of it is silence.
+ *
+ * Only compares with what the port and the policy hold ready: no table is searched for a packet
+ * that belongs to a flow.
+ */
+#include "classifier/guard.h"
+
+#include <netinet/in.h>
+
+#include <rte_arp.h>
+#include <rte_ether.h>
+
+#define ND_HOP_LIMIT 255
+#define DNS_PORT RTE_BE16(53)
+
+/* RFC 4861: the neighbour discovery messages, all ICMPv6. */
+enum nd_type {
+	ND_ROUTER_SOLICITATION = 133,
+	ND_ROUTER_ADVERTISEMENT = 134,
+	ND_NEIGHBOUR_SOLICITATION = 135,
+	ND_NEIGHBOUR_ADVERTISEMENT = 136,
+	ND_REDIRECT = 137,
+};
+
+static inline bool
+ipv4_is_martian(rte_be32_t address)
+{
+	uint32_t host = rte_be_to_cpu_32(address);
+	uint32_t top = host >> 24;
+
+	/* 0/8 this network, 127/8 loopback, 224/4 multicast, 240/4 reserved and broadcast */
+	return top == 0 || top == 127 || top >= 224;
+}
+
+static inline bool
+ipv6_is_multicast(const union address *address)
+{
+	return address->v6[0] == 0xff;
+}
+
+static inline bool
+ipv6_is_link_local(const union address *address)
+{
+	return address->v6[0] == 0xfe && (address->v6[1] & 0xc0) == 0x80;
+}
+
+static inline bool
+ipv6_is_martian(const union address *address)
+{
+	/* ::/96 holds the unspecified, loopback and IPv4-compatible addresses, ::ffff:0:0/96 the
+	 * mapped ones */
+	return ipv6_is_multicast(address) || ipv6_is_link_local(address) ||
+		(address->half[0] == 0 &&
+			(address->word[2] == 0 || address->word[2] == RTE_BE32(0xffff)));
+}
+
+bool
+address_is_martian(enum family family, const union address *address)
+{
+	return family == FAMILY_IPV4 ? ipv4_is_martian(address->v4) : ipv6_is_martian(address);
+}
+
+/* ARP for IPv4 over Ethernet (RFC 826): who says so, and on whose behalf. */
+static enum reason
+guard_arp(const struct policy *policy, const struct qube *qube, const struct rte_mbuf *mbuf,
+	const struct packet *packet)
+{
+	const struct rte_arp_hdr *arp;
+	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+	union address sender;
+	uint16_t owner_qube;
+
+	if (rte_pktmbuf_data_len(mbuf) < packet->l3_offset + sizeof(*arp))
+		return REASON_ARP;
+	arp = packet_header(mbuf, packet->l3_offset, const struct rte_arp_hdr *);
+	if (arp->arp_hardware != RTE_BE16(RTE_ARP_HRD_ETHER) ||
+		arp->arp_protocol != RTE_BE16(RTE_ETHER_TYPE_IPV4) ||
+		arp->arp_hlen != RTE_ETHER_ADDR_LEN || arp->arp_plen != sizeof(rte_be32_t))
+		return REASON_ARP;
+	if (arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REQUEST) &&
+		arp->arp_opcode != RTE_BE16(RTE_ARP_OP_REPLY))
+		return REASON_ARP;
+	if (mac_word(&arp->arp_data.arp_sha) != mac_word(&ethernet->src_addr))
+		return REASON_ARP;
+	sender = address_v4(arp->arp_data.arp_sip);
+	if (qube != NULL) {
+		if (!qube->has[FAMILY_IPV4] || (sender.v4 != 0 && /* RFC 5227 probe */
+						       sender.v4 != qube->address[FAMILY_IPV4].v4))
+			return REASON_ARP;
+		return REASON_NONE;
+	}
+	/* Somebody out there claims an address of ours or of a qube. */
+	if (policy_owner(policy, FAMILY_IPV4, &sender, &owner_qube) != OWNER_NONE)
+		return REASON_ARP;
+	if (sender.v4 != 0 && ipv4_is_martian(sender.v4))
+		return REASON_ARP;
+	return REASON_NONE;
+}
+
+/* Neighbour discovery (RFC 4861): the checks of sections 6.1, 7.1 and 8.1. */
+static enum reason
+guard_nd(const struct policy *policy, const struct qube *qube, const struct packet *packet)
+{
+	const union address *source = &packet->tuple.source;
+	uint16_t owner_qube;
+
+	if (packet->ttl != ND_HOP_LIMIT || packet->icmp_code != 0)
+		return REASON_NEIGHBOUR_DISCOVERY;
+	if (packet->icmp_type == ND_REDIRECT)
+		return REASON_NEIGHBOUR_DISCOVERY;
+	if (qube != NULL) {
+		if (packet->icmp_type == ND_ROUTER_ADVERTISEMENT)
+			return REASON_NEIGHBOUR_DISCOVERY;
+		if (!qube->has[FAMILY_IPV6])
+			return REASON_SOURCE_ADDRESS;
+		if (!address_is_zero(source) && !ipv6_is_link_local(source) &&
+			!address_equal(source, &qube->address[FAMILY_IPV6]))
+			return REASON_SOURCE_ADDRESS;
+		return REASON_NONE;
+	}
+	if (ipv6_is_multicast(source))
+		return REASON_MARTIAN_SOURCE;
+	if (policy_owner(policy, FAMILY_IPV6, source, &owner_qube) != OWNER_NONE)
+		return REASON_NEIGHBOUR_DISCOVERY;
+	return REASON_NONE;
+}
+
+static inline bool
+is_local(const struct policy *policy, const struct packet *packet)
+{
+	enum family family = packet->tuple.family;
+	const union address *destination = &packet->tuple.destination;
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+
+	return (policy->has_gateway[family] &&
+		       address_equal(destination, &policy->gateway[family])) ||
+		(uplink->has[family] && address_equal(destination, &uplink->address[family]));
+}
+
+static inline bool
+is_virtual_dns(const struct policy *policy, const struct packet *packet)
+{
+	if (likely(packet->tuple.destination_port != DNS_PORT) ||
+		packet->tuple.family != FAMILY_IPV4 ||
+		(packet->tuple.protocol != IPPROTO_UDP && packet->tuple.protocol != IPPROTO_TCP))
+		return false;
+	for (unsigned i = 0; i < policy->virtual_dns_count; i++)
+		if (packet->tuple.destination.v4 == policy->virtual_dns[i])
+			return true;
+	return false;
+}
+
+/* A frame on a qube's port. */
+static inline enum reason
+guard_qube(const struct policy *policy, const struct guard_port *port, const struct qube *qube,
+	const struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+	uint64_t source_mac = mac_word(&ethernet->src_addr);
+	enum family family = packet->tuple.family;
+
+	if (unlikely(source_mac != port->peer_mac)) {
+		if (port->peer_mac != 0 || source_mac == port->own_mac || (source_mac & 1) != 0)
+			return REASON_SOURCE_MAC;
+		if (packet->kind != PACKET_ARP && (packet->flags & PACKET_ND) == 0 && !port->learn)
+			return REASON_MAC_UNKNOWN;
+	}
+	if (unlikely(packet->kind == PACKET_ARP))
+		return guard_arp(policy, qube, mbuf, packet);
+	if (unlikely((packet->flags & PACKET_ND) != 0))
+		return guard_nd(policy, qube, packet);
+	if (unlikely(mac_word(&ethernet->dst_addr) != port->own_mac)) {
+		/* Name what is wrong with it most: a multicast packet is nobody's mistake. */
+		return (ethernet->dst_addr.addr_bytes[0] & 1) != 0 ? REASON_MARTIAN_DESTINATION
+								   : REASON_OTHER_MAC;
+	}
+	if (unlikely(!qube->has[family] ||
+		    !address_equal(&packet->tuple.source, &qube->address[family])))
+		return REASON_SOURCE_ADDRESS;
+	if (unlikely(address_equal(&packet->tuple.source, &packet->tuple.destination)))
+		return REASON_LAND;
+	if (unlikely(address_is_martian(family, &packet->tuple.destination)))
+		return REASON_MARTIAN_DESTINATION;
+	if (unlikely(is_local(policy, packet)))
+		packet->flags |= PACKET_LOCAL;
+	else if (unlikely(is_virtual_dns(policy, packet)))
+		packet->flags |= PACKET_DNS;
+	return REASON_NONE;
+}
+
+/* A frame on the uplink. */
+static inline enum reason
+guard_uplink(const struct policy *policy, const struct guard_port *port,
+	const struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+	enum family family = packet->tuple.family;
+
+	if (unlikely(mac_word(&ethernet->src_addr) == port->own_mac ||
+		    (ethernet->src_addr.addr_bytes[0] & 1) != 0))
+		return REASON_SOURCE_MAC;
+	if (unlikely(packet->kind == PACKET_ARP))
+		return guard_arp(policy, NULL, mbuf, packet);
+	if (unlikely((packet->flags & PACKET_ND) != 0))
+		return guard_nd(policy, NULL, packet);
+	if (unlikely(mac_word(&ethernet->dst_addr) != port->own_mac))
+		return (ethernet->dst_addr.addr_bytes[0] & 1) != 0 ? REASON_MARTIAN_DESTINATION
+								   : REASON_OTHER_MAC;
+	if (unlikely(address_is_martian(family, &packet->tuple.source)))
+		return REASON_MARTIAN_SOURCE;
+	if (unlikely(address_equal(&packet->tuple.source, &packet->tuple.destination)))
+		return REASON_LAND;
+	if (unlikely(address_is_martian(family, &packet->tuple.destination)))
+		return REASON_MARTIAN_DESTINATION;
+	return REASON_NONE;
+}
+
+unsigned
+guard_burst(const struct policy *policy, const struct guard_port *port, struct rte_mbuf **burst,
+	unsigned count)
+{
+	const struct policy_port *policy_port = &policy->ports[port->index];
+	const struct qube *qube = NULL;
+	struct rte_mbuf *rejected[BURST_MAX];
+	unsigned passed = 0;
+	unsigned failed = 0;
+
+	if (policy_port->role == ROLE_QUBE)
+		qube = &policy->qubes[policy_port->qube];
+	for (unsigned i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = burst[i];
+		struct packet *packet = packet_of(mbuf);
+		enum reason reason;
+
+		if (qube != NULL) {
+			packet->qube = policy_port->qube;
+			reason = guard_qube(policy, port, qube, mbuf, packet);
+		} else {
+			reason = guard_uplink(policy, port, mbuf, packet);
+		}
+		packet->reason = (uint8_t)reason;
+		if (likely(reason == REASON_NONE))
+			burst[passed++] = mbuf;
+		else
+			rejected[failed++] = mbuf;
+	}
+	memcpy(burst + passed, rejected, failed * sizeof(rejected[0]));
+	return passed;
+}
+
+enum reason
+guard_unsolicited(const struct policy *policy, const struct packet *packet)
+{
+	uint16_t qube;
+
+	return policy_owner(policy, packet->tuple.family, &packet->tuple.source, &qube) ==
+			OWNER_NONE
+		? REASON_NO_FLOW
+		: REASON_DOWNSTREAM_SOURCE;
+}

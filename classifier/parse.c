@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Parsing: one pass over the headers of a frame, once in its life.
+ *
+ * Nothing in a frame is believed before its length has been checked against both the frame and the
+ * length its own IP header announces. Whatever a router must not forward blindly ends here, with
+ * the reason: VLAN tags, broken headers, source routes, fragments, extension headers that are
+ * unknown, misplaced or too many. Ethernet padding behind the IP packet is cut off, so that no
+ * later stage sees it and none of it leaves on the other side.
+ *
+ * ICMP checksums are verified (RFC 5508 REQ-3); those of TCP and UDP are their receivers' affair
+ * unless the NIC has already found them wrong.
+ */
+#include "classifier/parse.h"
+
+#include <netinet/in.h>
+
+#include <rte_ether.h>
+#include <rte_icmp.h>
+#include <rte_ip.h>
+#include <rte_tcp.h>
+#include <rte_udp.h>
+
+#define ETHERTYPE_QINQ_OLD 0x9100
+
+#define IPV4_HEADER_MIN 20
+#define IPV4_OPTION_END 0
+#define IPV4_OPTION_NOP 1
+#define IPV4_OPTION_LSRR 131
+#define IPV4_OPTION_SSRR 137
+
+/* RFC 8504 section 5.3 lets a node limit the chain; real packets carry one or two. */
+#define EXTENSION_HEADERS_MAX 4
+#define IPPROTO_MOBILITY 135
+#define IPPROTO_HIP 139
+#define IPPROTO_SHIM6 140
+#define IPPROTO_TEST_ONE 253
+#define IPPROTO_TEST_TWO 254
+
+#define ICMP_HEADER 8
+
+enum icmp_type {
+	ICMP_ECHO_REPLY = 0,
+	ICMP_UNREACHABLE = 3,
+	ICMP_QUENCH = 4,
+	ICMP_ECHO_REQUEST = 8,
+	ICMP_TIME = 11,
+	ICMP_PARAMETER = 12,
+	ICMP_STAMP_REQUEST = 13,
+	ICMP_STAMP_REPLY = 14,
+};
+
+enum icmp6_type {
+	ICMP6_ERROR_LAST = 127, /* RFC 4443: errors are the types below 128 */
+	ICMP6_ECHO = 128,
+	ICMP6_ECHO_ANSWER = 129,
+	ICMP6_ND_FIRST = 133,
+	ICMP6_ND_LAST = 137,
+};
+
+static bool
+l4_checksum_verified(const struct rte_mbuf *mbuf, const struct packet *packet)
+{
+	uint32_t length = packet->frame_length - packet->l4_offset;
+	uint32_t sum;
+	uint16_t raw;
+
+	if (rte_raw_cksum_mbuf(mbuf, packet->l4_offset, length, &raw) != 0)
+		return false;
+	sum = raw;
+	if (packet->tuple.family == FAMILY_IPV6) {
+		/* RFC 4443 section 2.3: the ICMPv6 sum covers the IPv6 pseudo-header */
+		struct {
+			union address source, destination;
+			rte_be32_t length, protocol;
+		} pseudo = {packet->tuple.source, packet->tuple.destination,
+			rte_cpu_to_be_32(length), rte_cpu_to_be_32(packet->tuple.protocol)};
+
+		sum += rte_raw_cksum(&pseudo, sizeof(pseudo));
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)sum == 0xffff;
+}
+
+static enum reason
+parse_icmp(const struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const uint8_t *icmp = packet_header(mbuf, packet->l4_offset, const uint8_t *);
+	bool query = false;
+	bool reply = false;
+	rte_be16_t identifier;
+
+	if (packet->frame_length - packet->l4_offset < ICMP_HEADER)
+		return REASON_L4_HEADER;
+	packet->icmp_type = icmp[0];
+	packet->icmp_code = icmp[1];
+	packet->payload_offset = (uint16_t)(packet->l4_offset + ICMP_HEADER);
+	if (!l4_checksum_verified(mbuf, packet))
+		return REASON_L4_CHECKSUM;
+
+	if (packet->tuple.family == FAMILY_IPV4) {
+		switch (packet->icmp_type) {
+		case ICMP_ECHO_REPLY:
+		case ICMP_STAMP_REPLY:
+			reply = true;
+			/* fall through */
+		case ICMP_ECHO_REQUEST:
+		case ICMP_STAMP_REQUEST:
+			query = true;
+			break;
+		case ICMP_UNREACHABLE:
+		case ICMP_QUENCH:
+		case ICMP_TIME:
+		case ICMP_PARAMETER:
+			packet->flags |= PACKET_ICMP_ERROR;
+			break;
+		}
+	} else {
+		if (packet->icmp_type <= ICMP6_ERROR_LAST)
+			packet->flags |= PACKET_ICMP_ERROR;
+		else if (packet->icmp_type >= ICMP6_ND_FIRST && packet->icmp_type <= ICMP6_ND_LAST)
+			packet->flags |= PACKET_ND;
+		query = packet->icmp_type == ICMP6_ECHO || packet->icmp_type == ICMP6_ECHO_ANSWER;
+		reply = packet->icmp_type == ICMP6_ECHO_ANSWER;
+	}
+	if (query) {
+		memcpy(&identifier, icmp + 4, sizeof(identifier));
+		packet->flags |= PACKET_ICMP_QUERY;
+		if (reply) {
+			packet->flags |= PACKET_ICMP_REPLY;
+			packet->tuple.destination_port = identifier;
+		} else {
+			packet->tuple.source_port = identifier;
+		}
+	}
+	return REASON_NONE;
+}
+
+/* The IP packet ends with the frame: padding has been cut off before. */
+static inline enum reason
+parse_l4(struct rte_mbuf *mbuf, struct packet *packet)
+{
+	uint32_t length = packet->frame_length - packet->l4_offset;
+	uint32_t contiguous = rte_pktmbuf_data_len(mbuf) - packet->l4_offset;
+	uint64_t checksum_state = mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+
+	packet->payload_offset = packet->l4_offset;
+	if (unlikely(checksum_state == RTE_MBUF_F_RX_L4_CKSUM_BAD))
+		return REASON_L4_CHECKSUM;
+	switch (packet->tuple.protocol) {
+	case IPPROTO_UDP: {
+		const struct rte_udp_hdr *udp =
+			packet_header(mbuf, packet->l4_offset, const struct rte_udp_hdr *);
+		uint16_t announced;
+
+		if (unlikely(contiguous < sizeof(*udp)))
+			return REASON_L4_HEADER;
+		announced = rte_be_to_cpu_16(udp->dgram_len);
+		if (unlikely(announced < sizeof(*udp) || announced > length))
+			return REASON_L4_HEADER;
+		packet->tuple.source_port = udp->src_port;
+		packet->tuple.destination_port = udp->dst_port;
+		packet->payload_offset = (uint16_t)(packet->l4_offset + sizeof(*udp));
+		return REASON_NONE;
+	}
+	case IPPROTO_TCP: {
+		const struct rte_tcp_hdr *tcp =
+			packet_header(mbuf, packet->l4_offset, const struct rte_tcp_hdr *);
+		uint32_t header;
+
+		if (unlikely(contiguous < sizeof(*tcp)))
+			return REASON_L4_HEADER;
+		header = (uint32_t)(tcp->data_off >> 4) * 4;
+		if (unlikely(header < sizeof(*tcp) || header > contiguous))
+			return REASON_L4_HEADER;
+		packet->tuple.source_port = tcp->src_port;
+		packet->tuple.destination_port = tcp->dst_port;
+		packet->tcp_flags = tcp->tcp_flags;
+		packet->payload_offset = (uint16_t)(packet->l4_offset + header);
+		return REASON_NONE;
+	}
+	case IPPROTO_ICMP:
+		if (packet->tuple.family == FAMILY_IPV6)
+			return REASON_L4_HEADER;
+		return contiguous < ICMP_HEADER ? REASON_L4_HEADER : parse_icmp(mbuf, packet);
+	case IPPROTO_ICMPV6:
+		if (packet->tuple.family == FAMILY_IPV4)
+			return REASON_L4_HEADER;
+		return contiguous < ICMP_HEADER ? REASON_L4_HEADER : parse_icmp(mbuf, packet);
+	default:
+		return REASON_NONE;
+	}
+}
+
+/* Cut off what follows the IP packet in the frame. */
+static inline enum reason
+trim_padding(struct rte_mbuf *mbuf, struct packet *packet, uint32_t ip_length)
+{
+	uint32_t padding = packet->frame_length - packet->l3_offset - ip_length;
+
+	if (likely(padding == 0))
+		return REASON_NONE;
+	if (padding > UINT16_MAX || rte_pktmbuf_trim(mbuf, (uint16_t)padding) != 0)
+		return REASON_IP_HEADER;
+	packet->frame_length -= padding;
+	return REASON_NONE;
+}
+
+static enum reason
+check_ipv4_options(const uint8_t *options, unsigned length)
+{
+	unsigned at = 0;
+
+	while (at < length && options[at] != IPV4_OPTION_END) {
+		if (options[at] == IPV4_OPTION_NOP) {
+			at++;
+			continue;
+		}
+		if (at + 1 >= length || options[at + 1] < 2 || options[at + 1] > length - at)
+			return REASON_IP_HEADER;
+		if (options[at] == IPV4_OPTION_LSRR || options[at] == IPV4_OPTION_SSRR)
+			return REASON_SOURCE_ROUTE;
+		at += options[at + 1];
+	}
+	return REASON_NONE;
+}
+
+static inline bool
+ipv4_checksum_verified(const void *header, unsigned length)
+{
+	uint64_t sum = 0;
+
+	if (likely(length == IPV4_HEADER_MIN)) {
+		uint64_t words[2];
+		uint32_t last;
+
+		memcpy(words, header, sizeof(words));
+		memcpy(&last, (const uint8_t *)header + sizeof(words), sizeof(last));
+		sum = (words[0] & UINT32_MAX) + (words[0] >> 32) + (words[1] & UINT32_MAX) +
+			(words[1] >> 32) + last;
+		sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+		sum = (sum & 0xffff) + (sum >> 16);
+		sum = (sum & 0xffff) + (sum >> 16);
+	} else {
+		sum = rte_raw_cksum(header, length);
+	}
+	return sum == 0xffff;
+}
+
+static inline enum reason
+parse_ipv4(struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const struct rte_ipv4_hdr *ip =
+		packet_header(mbuf, packet->l3_offset, const struct rte_ipv4_hdr *);
+	uint32_t contiguous = rte_pktmbuf_data_len(mbuf) - packet->l3_offset;
+	uint32_t header, total;
+	enum reason reason;
+
+	if (unlikely(contiguous < IPV4_HEADER_MIN))
+		return REASON_TRUNCATED;
+	header = (uint32_t)(ip->version_ihl & 0xf) * 4;
+	total = rte_be_to_cpu_16(ip->total_length);
+	if (unlikely(ip->version_ihl >> 4 != 4 || header < IPV4_HEADER_MIN || total < header))
+		return REASON_IP_HEADER;
+	if (unlikely(header > contiguous || total > packet->frame_length - packet->l3_offset))
+		return REASON_TRUNCATED;
+	if (unlikely(!ipv4_checksum_verified(ip, header)))
+		return REASON_IP_CHECKSUM;
+	if (unlikely(header > IPV4_HEADER_MIN)) {
+		reason = check_ipv4_options(
+			(const uint8_t *)(ip + 1), header - IPV4_HEADER_MIN);
+		if (reason != REASON_NONE)
+			return reason;
+	}
+	if (unlikely((ip->fragment_offset &
+			     RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0))
+		return REASON_FRAGMENT;
+	reason = trim_padding(mbuf, packet, total);
+	if (unlikely(reason != REASON_NONE))
+		return reason;
+
+	packet->tuple.source = address_v4(ip->src_addr);
+	packet->tuple.destination = address_v4(ip->dst_addr);
+	packet->tuple.protocol = ip->next_proto_id;
+	packet->ttl = ip->time_to_live;
+	if ((ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_DF_FLAG)) != 0)
+		packet->flags |= PACKET_DF;
+	packet->l4_offset = (uint16_t)(packet->l3_offset + header);
+	return parse_l4(mbuf, packet);
+}
+
+/*
+ * Walk the extension headers (RFC 8200 section 4). Hop-by-hop options may only come first;
+ * destination options may pass; routing headers may not; a fragment ends the walk.
+ */
+static enum reason
+walk_extensions(const struct rte_mbuf *mbuf, struct packet *packet, uint8_t next)
+{
+	uint32_t at = packet->l3_offset + (uint32_t)sizeof(struct rte_ipv6_hdr);
+	uint32_t end = RTE_MIN((uint32_t)rte_pktmbuf_data_len(mbuf), packet->frame_length);
+
+	for (unsigned headers = 0;; headers++) {
+		const uint8_t *extension;
+
+		switch (next) {
+		case IPPROTO_HOPOPTS:
+			if (headers != 0)
+				return REASON_EXTENSION_HEADER;
+			break;
+		case IPPROTO_DSTOPTS:
+			break;
+		case IPPROTO_ROUTING:
+			return REASON_SOURCE_ROUTE;
+		case IPPROTO_FRAGMENT:
+			return REASON_FRAGMENT;
+		case IPPROTO_NONE:
+		case IPPROTO_MOBILITY:
+		case IPPROTO_HIP:
+		case IPPROTO_SHIM6:
+		case IPPROTO_TEST_ONE:
+		case IPPROTO_TEST_TWO:
+			return REASON_EXTENSION_HEADER;
+		default:
+			packet->tuple.protocol = next;
+			packet->l4_offset = (uint16_t)at;
+			return REASON_NONE;
+		}
+		if (headers == EXTENSION_HEADERS_MAX)
+			return REASON_EXTENSION_HEADER;
+		if (end - at < 8)
+			return REASON_TRUNCATED;
+		extension = packet_header(mbuf, at, const uint8_t *);
+		if (end - at < ((uint32_t)extension[1] + 1) * 8)
+			return REASON_TRUNCATED;
+		next = extension[0];
+		at += ((uint32_t)extension[1] + 1) * 8;
+	}
+}
+
+static enum reason
+parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const struct rte_ipv6_hdr *ip =
+		packet_header(mbuf, packet->l3_offset, const struct rte_ipv6_hdr *);
+	uint32_t total;
+	enum reason reason;
+
+	if (rte_pktmbuf_data_len(mbuf) < packet->l3_offset + sizeof(*ip))
+		return REASON_TRUNCATED;
+	if (*(const uint8_t *)ip >> 4 != 6)
+		return REASON_IP_HEADER;
+	total = (uint32_t)sizeof(*ip) + rte_be_to_cpu_16(ip->payload_len);
+	if (total > packet->frame_length - packet->l3_offset)
+		return REASON_TRUNCATED;
+	reason = trim_padding(mbuf, packet, total);
+	if (reason != REASON_NONE)
+		return reason;
+
+	packet->tuple.family = FAMILY_IPV6;
+	memcpy(&packet->tuple.source, (const uint8_t *)ip + offsetof(struct rte_ipv6_hdr, src_addr),
+		sizeof(union address));
+	memcpy(&packet->tuple.destination,
+		(const uint8_t *)ip + offsetof(struct rte_ipv6_hdr, dst_addr),
+		sizeof(union address));
+	packet->ttl = ip->hop_limits;
+	reason = walk_extensions(mbuf, packet, ip->proto);
+	if (reason != REASON_NONE)
+		return reason;
+	return parse_l4(mbuf, packet);
+}
+
+static inline void
+packet_clear(struct packet *packet, const struct rte_mbuf *mbuf)
+{
+	uint16_t in_port = packet->in_port;
+	uint32_t serial = packet->serial;
+
+	*packet = (struct packet){
+		.l3_offset = RTE_ETHER_HDR_LEN,
+		.frame_length = rte_pktmbuf_pkt_len(mbuf),
+		.rule = RULE_NONE,
+		.in_port = in_port,
+		.out_port = PORT_NONE,
+		.qube = QUBE_NONE,
+		.serial = serial,
+	};
+}
+
+static inline enum reason
+parse_frame(struct rte_mbuf *mbuf, struct packet *packet)
+{
+	const struct rte_ether_hdr *ethernet =
+		rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+
+	packet_clear(packet, mbuf);
+	if (unlikely(rte_pktmbuf_data_len(mbuf) < sizeof(*ethernet)))
+		return REASON_TRUNCATED;
+	switch (ethernet->ether_type) {
+	case RTE_BE16(RTE_ETHER_TYPE_IPV4):
+		return parse_ipv4(mbuf, packet);
+	case RTE_BE16(RTE_ETHER_TYPE_IPV6):
+		return parse_ipv6(mbuf, packet);
+	case RTE_BE16(RTE_ETHER_TYPE_ARP):
+		packet->kind = PACKET_ARP;
+		return REASON_NONE;
+	case RTE_BE16(RTE_ETHER_TYPE_VLAN):
+	case RTE_BE16(RTE_ETHER_TYPE_QINQ):
+	case RTE_BE16(ETHERTYPE_QINQ_OLD):
+		return REASON_VLAN;
+	default:
+		return REASON_ETHERTYPE;
+	}
+}
+
+unsigned
+parse_burst(struct rte_mbuf **burst, unsigned count)
+{
+	struct rte_mbuf *rejected[BURST_MAX];
+	unsigned passed = 0;
+	unsigned failed = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		rte_prefetch0(rte_pktmbuf_mtod(burst[i], void *));
+		rte_prefetch0(packet_of(burst[i]));
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct rte_mbuf *mbuf = burst[i];
+		struct packet *packet = packet_of(mbuf);
+		enum reason reason = parse_frame(mbuf, packet);
+
+		packet->reason = (uint8_t)reason;
+		if (likely(reason == REASON_NONE))
+			burst[passed++] = mbuf;
+		else
+			rejected[failed++] = mbuf;
+	}
+	memcpy(burst + passed, rejected, failed * sizeof(rejected[0]));
+	return passed;
+}

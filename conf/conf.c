@@ -1,0 +1,621 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sluice.conf: from a file to a struct conf.
+ *
+ * libinih splits KEY = VALUE lines. It is lenient where a firewall must not be (over-long lines are
+ * split, names cut, unknown shapes skipped) and does not say where a section starts, so it reads
+ * through a reader of ours that hands out one checked line at a time:
+ *
+ *	file -> line_read(): bytes, comments, sections, line numbers -> inih -> key_take() -> keys[]
+ *
+ * A line that is wrong is reported and reaches inih as an empty one. Nothing stops at the first
+ * error, so that one run shows all there is to fix.
+ */
+#include "conf/loader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <rte_common.h>
+
+/* Larger files are no configuration: 1,000 qubes with everything fit in a tenth of it. */
+#define CONF_BYTES_MAX (8u << 20)
+#define RULES_BYTES_MAX (4u << 20)
+/* Longest line given to inih where its limit can be set (Debian's build); else its own, 200. */
+#define LINE_BYTES_MAX 4096
+
+/* Absent from builds of inih that fix the limit when they are compiled. */
+extern int ini_max_line __attribute__((weak));
+
+static const struct {
+	const char *name;
+	bool named;
+} section_kinds[SECTION_KINDS] = {
+	[SECTION_SLUICE] = {"sluice", false},
+	[SECTION_GATEWAY] = {"gateway", false},
+	[SECTION_PORT] = {"port", true},
+	[SECTION_QUBE] = {"qube", true},
+	[SECTION_TIMEOUTS] = {"timeouts", false},
+};
+#define SECTIONS_ALLOWED "[sluice], [gateway], [port NAME], [qube NAME], [timeouts]"
+
+void
+loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
+{
+	char reason[512];
+	char place[16] = "";
+	va_list arguments;
+
+	if (loader->errors++ >= ERRORS_MAX)
+		return;
+	va_start(arguments, format);
+	vsnprintf(reason, sizeof(reason), format, arguments);
+	va_end(arguments);
+	if (line != 0)
+		snprintf(place, sizeof(place), ":%u", line);
+	report_line(loader->report, "%s%s: %s%s%s", loader->conf->path, place, key ? key : "",
+		key ? ": " : "", reason);
+	if (loader->errors == ERRORS_MAX)
+		report_line(loader->report, "%s: %u errors, further ones are not shown",
+			loader->conf->path, ERRORS_MAX);
+}
+
+const char *
+section_title(
+	const struct loader *loader, const struct section *section, char title[SECTION_TITLE_SIZE])
+{
+	const char *name = "";
+
+	if (section->kind == SECTION_PORT)
+		name = loader->conf->ports[section->index].name;
+	else if (section->kind == SECTION_QUBE)
+		name = loader->conf->qubes[section->index].name;
+	snprintf(title, SECTION_TITLE_SIZE, "[%s%s%s]", section_kinds[section->kind].name,
+		name[0] != '\0' ? " " : "", name);
+	return title;
+}
+
+/* Make room for one more element; arrays grow by doubling, from a power of two. */
+static bool
+array_grow(void **array, unsigned count, size_t element_size)
+{
+	void *grown;
+
+	if (count != 0 && (count < 8 || (count & (count - 1)) != 0))
+		return true;
+	grown = reallocarray(*array, RTE_MAX(count * 2, 8u), element_size);
+	if (grown == NULL)
+		return false;
+	*array = grown;
+	return true;
+}
+
+static const struct section *
+section_find(const struct loader *loader, enum section_kind kind, const char *name)
+{
+	const struct conf *conf = loader->conf;
+
+	for (unsigned i = 0; i < loader->section_count; i++) {
+		const struct section *section = &loader->sections[i];
+
+		if (section->kind != kind)
+			continue;
+		if (kind == SECTION_PORT && strcmp(conf->ports[section->index].name, name) != 0)
+			continue;
+		if (kind == SECTION_QUBE && strcmp(conf->qubes[section->index].name, name) != 0)
+			continue;
+		return section;
+	}
+	return NULL;
+}
+
+/* Add the port or qube that a section describes. @return false when there is no room */
+static bool
+object_add(struct loader *loader, enum section_kind kind, const char *name, unsigned *index)
+{
+	struct conf *conf = loader->conf;
+
+	if (kind == SECTION_PORT) {
+		if (!array_grow((void **)&conf->ports, conf->port_count, sizeof(*conf->ports)))
+			return false;
+		*index = conf->port_count++;
+		conf->ports[*index] = (struct conf_port){.line = loader->line};
+		snprintf(conf->ports[*index].name, NAME_SIZE, "%s", name);
+	} else if (kind == SECTION_QUBE) {
+		if (!array_grow((void **)&conf->qubes, conf->qube_count, sizeof(*conf->qubes)))
+			return false;
+		*index = conf->qube_count++;
+		conf->qubes[*index] = (struct conf_qube){.line = loader->line};
+		snprintf(conf->qubes[*index].name, NAME_SIZE, "%s", name);
+	}
+	return true;
+}
+
+static void
+section_add(struct loader *loader, enum section_kind kind, const char *name)
+{
+	unsigned index = 0;
+
+	if (!array_grow(
+		    (void **)&loader->sections, loader->section_count, sizeof(*loader->sections)) ||
+		!object_add(loader, kind, name, &index)) {
+		loader_error(loader, loader->line, NULL, "out of memory");
+		return;
+	}
+	loader->current = &loader->sections[loader->section_count++];
+	*loader->current = (struct section){.kind = kind, .index = index, .line = loader->line};
+}
+
+/* Take a section header, @p text from its bracket on, without blanks at its end. */
+static void
+section_open(struct loader *loader, char *text)
+{
+	const struct section *first;
+	char *bracket = strchr(text, ']');
+	char reason[REASON_SIZE];
+	unsigned kind;
+	char *name;
+
+	loader->any_section = true;
+	loader->current = NULL;
+	if (bracket == NULL || bracket[1] != '\0') {
+		loader_error(loader, loader->line, NULL, "\"%.64s\" is no section header, %s", text,
+			bracket == NULL ? "\"]\" is missing" : "text follows its \"]\"");
+		return;
+	}
+	*bracket = '\0';
+	text++;
+	name = text + strcspn(text, " \t");
+	if (*name != '\0') {
+		*name++ = '\0';
+		name += strspn(name, " \t");
+	}
+	for (kind = 0; kind < SECTION_KINDS; kind++)
+		if (strcmp(text, section_kinds[kind].name) == 0)
+			break;
+	if (kind == SECTION_KINDS) {
+		loader_error(loader, loader->line, NULL,
+			"unknown section [%.64s]; allowed: " SECTIONS_ALLOWED, text);
+		return;
+	}
+	if (!section_kinds[kind].named && *name != '\0') {
+		loader_error(loader, loader->line, NULL,
+			"[%s] takes no name, \"%.64s\" is too much", text, name);
+		return;
+	}
+	if (section_kinds[kind].named && !name_check(name, reason)) {
+		loader_error(loader, loader->line, NULL,
+			"[%s NAME]: name \"%.64s\" %s; allowed: 1 to %u letters, digits and - _ .",
+			text, name, reason, NAME_SIZE - 1);
+		return;
+	}
+	first = section_find(loader, kind, name);
+	if (first != NULL) {
+		loader_error(loader, loader->line, NULL,
+			"[%s%s%s] stands a second time, first on line %u", text, *name ? " " : "",
+			name, first->line);
+		return;
+	}
+	if ((kind == SECTION_PORT && loader->conf->port_count == PORTS_MAX) ||
+		(kind == SECTION_QUBE && loader->conf->qube_count == QUBES_MAX)) {
+		loader_error(loader, loader->line, NULL, "more than %u %ss",
+			kind == SECTION_PORT ? PORTS_MAX : QUBES_MAX, text);
+		return;
+	}
+	section_add(loader, kind, name);
+}
+
+/* Check the bytes of a line. @return false after an error that hides the rest of it */
+static bool
+bytes_check(struct loader *loader, const char **text, size_t *length)
+{
+	if (loader->line == 1 && *length >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+		loader_error(loader, 1, NULL, "starts with a byte order mark; save it without");
+		*text += 3;
+		*length -= 3;
+	}
+	if (*length != 0 && (*text)[*length - 1] == '\r') {
+		if (!loader->dos)
+			loader_error(loader, loader->line, NULL,
+				"DOS line end (byte 0x0d); save the file with Unix line ends");
+		loader->dos = true;
+		--*length;
+	}
+	for (size_t i = 0; i < *length; i++) {
+		unsigned char byte = (unsigned char)(*text)[i];
+
+		if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
+			loader_error(loader, loader->line, NULL, "byte 0x%02x is not text", byte);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Cut the comment and the blanks around what is left. */
+static void
+line_trim(const char **text, size_t *length)
+{
+	for (size_t i = 0; i < *length; i++)
+		if (((*text)[i] == ';' || (*text)[i] == '#') &&
+			(i == 0 || (*text)[i - 1] == ' ' || (*text)[i - 1] == '\t')) {
+			*length = i;
+			break;
+		}
+	while (*length != 0 && ((*text)[0] == ' ' || (*text)[0] == '\t')) {
+		++*text;
+		--*length;
+	}
+	while (*length != 0 && ((*text)[*length - 1] == ' ' || (*text)[*length - 1] == '\t'))
+		--*length;
+}
+
+/* Check the shape of the trimmed line in @p buffer. @return whether inih may see it */
+static bool
+line_check(struct loader *loader, char *buffer)
+{
+	const char *equals = strchr(buffer, '=');
+	size_t length;
+
+	if (buffer[0] == '[') {
+		section_open(loader, buffer);
+		return false;
+	}
+	if (equals == NULL) {
+		loader_error(loader, loader->line, NULL,
+			"\"%.64s\" is neither [SECTION] nor KEY = VALUE", buffer);
+		return false;
+	}
+	/* inih also splits at a colon; keys of this alphabet leave it only the `=`. */
+	length = strspn(buffer, "abcdefghijklmnopqrstuvwxyz0123456789-");
+	if (length == 0 || buffer + length + strspn(buffer + length, " \t") != equals) {
+		loader_error(loader, loader->line, NULL, "key in \"%.64s\" is wrong; allowed: a-z, 0-9 and -",
+			buffer);
+		return false;
+	}
+	return true;
+}
+
+/* The reader for inih, in the manner of fgets(): one line per call, never a piece of one. */
+static char *
+line_read(char *buffer, int size, void *context)
+{
+	struct loader *loader = context;
+	const char *text = loader->cursor;
+	const char *newline;
+	size_t length;
+
+	if (text == loader->end || loader->errors >= ERRORS_MAX)
+		return NULL;
+	newline = memchr(text, '\n', (size_t)(loader->end - text));
+	length = (size_t)((newline != NULL ? newline : loader->end) - text);
+	loader->line++;
+	loader->cursor = text + length + (newline != NULL);
+
+	strcpy(buffer, "\n");
+	if (!bytes_check(loader, &text, &length))
+		return buffer;
+	line_trim(&text, &length);
+	if (length + 2 > (size_t)size) {
+		loader_error(loader, loader->line, NULL, "line is longer than %d bytes", size - 2);
+		if (text[0] == '[')
+			loader->current = NULL;
+		return buffer;
+	}
+	memcpy(buffer, text, length);
+	buffer[length] = '\0';
+	if (length == 0 || !line_check(loader, buffer))
+		length = 0;
+	strcpy(buffer + length, "\n");
+	return buffer;
+}
+
+static void
+unknown_key(struct loader *loader, const char *name)
+{
+	char title[SECTION_TITLE_SIZE];
+	char allowed[256] = "";
+	size_t used = 0;
+
+	for (unsigned i = 0; i < KEY_COUNT; i++)
+		if (keys[i].section == loader->current->kind && used < sizeof(allowed))
+			used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s%s",
+				used != 0 ? ", " : "", keys[i].name);
+	loader_error(loader, loader->line, name, "unknown key in %s; allowed: %s",
+		section_title(loader, loader->current, title), allowed);
+}
+
+static void
+key_store(struct loader *loader, const struct key *key, const char *value)
+{
+	struct section *section = loader->current;
+	char reason[REASON_SIZE] = "is wrong";
+	char range[32] = "";
+	void *object = loader->conf;
+
+	if (section->kind == SECTION_PORT)
+		object = &loader->conf->ports[section->index];
+	else if (section->kind == SECTION_QUBE)
+		object = &loader->conf->qubes[section->index];
+	if (key->max != 0)
+		snprintf(range, sizeof(range), "%u..%u, ", key->min, key->max);
+	if (value[0] == '\0')
+		loader_error(loader, loader->line, key->name, "has no value; allowed: %s%s", range,
+			key->allowed);
+	else if (!key->parse(key, object, value, reason))
+		loader_error(loader, loader->line, key->name, "\"%.64s\" %s; allowed: %s%s", value,
+			reason, range, key->allowed);
+	else
+		section->key_valid[key - keys] = true;
+}
+
+/* The handler for inih. The section comes from the reader: inih's copy is cut at 50 bytes. */
+static int
+key_take(void *context, const char *section_name, const char *name, const char *value)
+{
+	struct loader *loader = context;
+	struct section *section = loader->current;
+	unsigned i;
+
+	(void)section_name;
+	if (section == NULL) {
+		/* The keys of a section that was refused would only repeat its error. */
+		if (!loader->any_section)
+			loader_error(loader, loader->line, name,
+				"stands before the first section; allowed: " SECTIONS_ALLOWED);
+		return 1;
+	}
+	for (i = 0; i < KEY_COUNT; i++)
+		if (keys[i].section == section->kind && strcmp(keys[i].name, name) == 0)
+			break;
+	if (i == KEY_COUNT) {
+		unknown_key(loader, name);
+	} else if (section->key_line[i] != 0) {
+		loader_error(loader, loader->line, name, "stands a second time, first on line %u",
+			section->key_line[i]);
+	} else {
+		section->key_line[i] = loader->line;
+		key_store(loader, &keys[i], value);
+	}
+	return 1;
+}
+
+/*
+ * Read a whole file, at most @p size_max bytes. The text gets a NUL behind its end.
+ * @param regular_only refuse pipes and devices, which could keep the daemon waiting
+ */
+static int
+file_read(const char *path, size_t size_max, bool regular_only, char **text, size_t *length)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC | (regular_only ? O_NONBLOCK : 0));
+	size_t capacity = 64 << 10;
+	char *buffer = NULL;
+	struct stat status;
+	size_t used = 0;
+	int error = 0;
+	ssize_t got;
+
+	if (file < 0)
+		return -errno;
+	if (fstat(file, &status) != 0)
+		error = -errno;
+	else if (S_ISDIR(status.st_mode))
+		error = -EISDIR;
+	else if (regular_only && !S_ISREG(status.st_mode))
+		error = -EINVAL;
+	while (error == 0) {
+		char *grown = NULL;
+
+		if (buffer == NULL || used + 1 == capacity) {
+			capacity = buffer == NULL ? capacity : capacity * 2;
+			grown = realloc(buffer, capacity);
+			if (grown == NULL) {
+				error = -ENOMEM;
+				break;
+			}
+			buffer = grown;
+		}
+		got = read(file, buffer + used, capacity - 1 - used);
+		if (got < 0 && errno != EINTR)
+			error = -errno;
+		if (got == 0)
+			break;
+		if (got > 0)
+			used += (size_t)got;
+		if (used > size_max)
+			error = -EFBIG;
+	}
+	close(file);
+	if (error != 0) {
+		free(buffer);
+		return error;
+	}
+	buffer[used] = '\0';
+	*text = buffer;
+	*length = used;
+	return 0;
+}
+
+static const char *
+file_reason(int error)
+{
+	if (error == -EFBIG)
+		return "too large for what it is said to be";
+	if (error == -EINVAL)
+		return "not a regular file";
+	return strerror(-error);
+}
+
+/* Make the path of a rules file one that can be opened from anywhere. */
+static char *
+path_resolve(const char *conf_path, const char *path)
+{
+	const char *slash = strrchr(conf_path, '/');
+	char *resolved;
+
+	if (path[0] == '/' || slash == NULL)
+		return strdup(path);
+	if (asprintf(&resolved, "%.*s/%s", (int)(slash - conf_path), conf_path, path) < 0)
+		return NULL;
+	return resolved;
+}
+
+static unsigned
+line_count(const char *text, const char *end)
+{
+	unsigned line = 1;
+
+	for (; text < end; text++)
+		line += *text == '\n';
+	return line;
+}
+
+static int
+rules_load(struct conf_qube *qube)
+{
+	char *text = NULL;
+	size_t length = 0;
+	int error, written = 0;
+
+	error = file_read(qube->rules_path, RULES_BYTES_MAX, true, &text, &length);
+	if (error != 0) {
+		written = asprintf(
+			&qube->rules_error, "%s: %s", qube->rules_path, file_reason(error));
+	} else if (strlen(text) != length) {
+		error = -EINVAL;
+		written = asprintf(&qube->rules_error, "%s:%u: syntax: byte 0x00 is not text",
+			qube->rules_path, line_count(text, text + strlen(text)));
+	} else {
+		error = rules_parse(qube->rules_path, text, &qube->ruleset, &qube->rules_error);
+	}
+	free(text);
+	if (written < 0)
+		qube->rules_error = NULL;
+	return error;
+}
+
+/* Read the rules of every qube that has some. An error there refuses the qube, not the file. */
+static int
+rules_load_all(struct conf *conf, const struct report *report)
+{
+	for (unsigned i = 0; i < conf->qube_count; i++) {
+		struct conf_qube *qube = &conf->qubes[i];
+		char *path;
+
+		qube->state = RULES_NONE;
+		if (qube->rules_path == NULL)
+			continue;
+		path = path_resolve(conf->path, qube->rules_path);
+		if (path == NULL)
+			return -ENOMEM;
+		free(qube->rules_path);
+		qube->rules_path = path;
+		qube->state = rules_load(qube) == 0 ? RULES_VALID : RULES_BAD;
+		if (qube->state != RULES_BAD)
+			continue;
+		if (qube->rules_error == NULL)
+			qube->rules_error = strdup("out of memory");
+		report_line(report, "%s; everything from qube %s is refused",
+			qube->rules_error ? qube->rules_error : "out of memory", qube->name);
+	}
+	return 0;
+}
+
+static struct conf *
+conf_new(const char *path)
+{
+	struct conf *conf = calloc(1, sizeof(*conf));
+
+	if (conf == NULL)
+		return NULL;
+	conf->path = strdup(path);
+	conf->workers = WORKERS_DEFAULT;
+	conf->flows = FLOWS_DEFAULT;
+	conf->socket_path = strdup(SOCKET_PATH_DEFAULT);
+	conf->state_dir = strdup(STATE_DIR_DEFAULT);
+	timeout_defaults(&conf->timeouts);
+	if (conf->path == NULL || conf->socket_path == NULL || conf->state_dir == NULL) {
+		conf_free(conf);
+		return NULL;
+	}
+	return conf;
+}
+
+static int
+text_load(struct loader *loader, const char *text, size_t length)
+{
+	int result;
+
+	loader->cursor = text;
+	loader->end = text + length;
+	if (&ini_max_line != NULL)
+		ini_max_line = LINE_BYTES_MAX;
+	result = ini_parse_stream(line_read, loader, key_take, loader);
+	/* Every line inih would refuse was taken out by the reader: a safety net. */
+	if (result < 0)
+		loader_error(loader, 0, NULL, "out of memory");
+	else if (result > 0)
+		loader_error(loader, (unsigned)result, NULL, "cannot be parsed");
+	if (loader->errors < ERRORS_MAX)
+		conf_check(loader);
+	return loader->errors == 0 ? 0 : -EINVAL;
+}
+
+int
+conf_load(const char *path, const struct report *report, struct conf **out)
+{
+	struct loader loader = {.report = report};
+	size_t length = 0;
+	char *text = NULL;
+	int error, rules_error;
+
+	*out = NULL;
+	error = file_read(path, CONF_BYTES_MAX, false, &text, &length);
+	if (error != 0) {
+		report_line(report, "%s: %s", path, file_reason(error));
+		return error;
+	}
+	loader.conf = conf_new(path);
+	if (loader.conf == NULL) {
+		free(text);
+		report_line(report, "%s: out of memory", path);
+		return -ENOMEM;
+	}
+	error = text_load(&loader, text, length);
+	rules_error = rules_load_all(loader.conf, report);
+	free(loader.sections);
+	free(text);
+	if (error == 0)
+		error = rules_error;
+	if (error != 0) {
+		conf_free(loader.conf);
+		return error;
+	}
+	*out = loader.conf;
+	return 0;
+}
+
+void
+conf_free(struct conf *conf)
+{
+	if (conf == NULL)
+		return;
+	for (unsigned i = 0; i < conf->port_count; i++)
+		free(conf->ports[i].argument);
+	for (unsigned i = 0; i < conf->qube_count; i++) {
+		free(conf->qubes[i].rules_path);
+		free(conf->qubes[i].rules_error);
+		ruleset_clear(&conf->qubes[i].ruleset);
+	}
+	free(conf->ports);
+	free(conf->qubes);
+	free(conf->path);
+	free(conf->socket_path);
+	free(conf->state_dir);
+	free(conf);
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The values of sluice.conf: one parser per kind of value, one row per key.
+ *
+ * A parser sees one value and its own object (the struct conf, or the port or qube of the section).
+ * It says only what is wrong; the caller adds the place and what the table allows.
+ */
+#include "conf/loader.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include <rte_common.h>
+
+static bool wrong(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool
+wrong(char *reason, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(reason, REASON_SIZE, format, arguments);
+	va_end(arguments);
+	return false;
+}
+
+static bool
+number_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	unsigned number = 0;
+
+	if (text[strspn(text, "0123456789")] != '\0')
+		return wrong(reason, "is not a number");
+	for (; *text != '\0'; text++) {
+		number = number * 10 + (unsigned)(*text - '0');
+		if (number > key->max)
+			return wrong(reason, "is over %u", key->max);
+	}
+	if (number < key->min)
+		return wrong(reason, "is under %u", key->min);
+	*(unsigned *)((char *)object + key->offset) = number * RTE_MAX(key->scale, 1u);
+	return true;
+}
+
+static bool
+text_store(char **stored, const char *text, char *reason)
+{
+	char *copy = strdup(text);
+
+	if (copy == NULL)
+		return wrong(reason, "needs more memory than there is");
+	free(*stored);
+	*stored = copy;
+	return true;
+}
+
+static bool
+socket_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (text[0] != '/')
+		return wrong(reason, "is not an absolute path");
+	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return wrong(reason, "is too long for a socket");
+	return text_store(&conf->socket_path, text, reason);
+}
+
+static bool
+state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (text[0] != '/')
+		return wrong(reason, "is not an absolute path");
+	return text_store(&conf->state_dir, text, reason);
+}
+
+/*
+ * An address that one station can have. What the guard takes for a martian must not be configured,
+ * or that station could never send.
+ */
+static bool
+unicast_check(enum family family, const union address *address, char *reason)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t loopback[16] = {[15] = 1};
+	const uint8_t *byte = address->v6;
+
+	if (address_is_zero(address))
+		return wrong(reason, "is the unspecified address");
+	if (family == FAMILY_IPV4) {
+		if (byte[0] == 0)
+			return wrong(reason, "lies in 0.0.0.0/8");
+		if (byte[0] == 127)
+			return wrong(reason, "is a loopback address");
+		if (byte[0] >= 240)
+			return wrong(reason, "is a broadcast or reserved address");
+		if (byte[0] >= 224)
+			return wrong(reason, "is a multicast address");
+		return true;
+	}
+	if (memcmp(byte, loopback, sizeof(loopback)) == 0)
+		return wrong(reason, "is the loopback address");
+	if (memcmp(byte, mapped, sizeof(mapped)) == 0)
+		return wrong(reason, "is an IPv4 address in IPv6 clothes");
+	if (byte[0] == 0xff)
+		return wrong(reason, "is a multicast address");
+	return true;
+}
+
+bool
+address_is_link_local(enum family family, const union address *address)
+{
+	return family == FAMILY_IPV6 && address->v6[0] == 0xfe && (address->v6[1] & 0xc0) == 0x80;
+}
+
+static bool
+station_parse(enum family family, const char *text, union address *address, char *reason)
+{
+	enum family found;
+
+	if (address_parse(text, &found, address) != 0)
+		return wrong(
+			reason, "is not an %s address", family == FAMILY_IPV4 ? "IPv4" : "IPv6");
+	if (found != family)
+		return wrong(reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
+	return unicast_check(family, address, reason);
+}
+
+static bool
+gateway_address_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	/* A link-local gateway is fine: it is the same on every port and never leaves the link. */
+	if (!station_parse(key->family, text, &conf->gateway[key->family], reason))
+		return false;
+	conf->has_gateway[key->family] = true;
+	return true;
+}
+
+/* A list of IPv4 addresses, separated by blanks. */
+static bool
+address_list_parse(
+	const char *text, rte_be32_t *list, unsigned *count, unsigned list_max, char *reason)
+{
+	char one[ADDRESS_TEXT_SIZE];
+	char inner[REASON_SIZE];
+	union address address;
+
+	*count = 0;
+	for (text += strspn(text, " \t"); *text != '\0'; text += strspn(text, " \t")) {
+		size_t length = strcspn(text, " \t");
+
+		if (*count == list_max)
+			return wrong(reason, "holds more than %u addresses", list_max);
+		snprintf(one, sizeof(one), "%.*s", (int)RTE_MIN(length, sizeof(one) - 1), text);
+		if (!station_parse(FAMILY_IPV4, one, &address, inner))
+			return wrong(reason, "is wrong: \"%s\" %s", one, inner);
+		list[(*count)++] = address.v4;
+		text += length;
+	}
+	return true;
+}
+
+static bool
+virtual_dns_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	return address_list_parse(
+		text, conf->virtual_dns, &conf->virtual_dns_count, VIRTUAL_DNS_MAX, reason);
+}
+
+static bool
+resolvers_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	(void)key;
+	return address_list_parse(
+		text, port->resolver, &port->resolver_count, RESOLVERS_MAX, reason);
+}
+
+static bool
+interface_check(const char *name, char *reason)
+{
+	if (name[0] == '\0')
+		return wrong(reason, "names no interface");
+	if (strlen(name) >= IFNAMSIZ)
+		return wrong(reason, "has an interface name over %u bytes", IFNAMSIZ - 1);
+	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strpbrk(name, "/:") != NULL)
+		return wrong(reason, "has no possible interface name");
+	for (; *name != '\0'; name++)
+		if (!isgraph((unsigned char)*name))
+			return wrong(reason, "has no possible interface name");
+	return true;
+}
+
+/* [DDDD:]BB:DD.F -> the long form, so that one device has one spelling. */
+static bool
+pci_parse(const char *text, char **stored, char *reason)
+{
+	static const char pattern[] = "xxxx:xx:xx.7";
+	char address[sizeof(pattern)];
+
+	snprintf(address, sizeof(address), "%s%s", strlen(text) == strlen("BB:DD.F") ? "0000:" : "",
+		text);
+	if (strlen(text) != strlen("BB:DD.F") && strlen(text) != strlen(pattern))
+		return wrong(reason, "is not a PCI address");
+	for (unsigned i = 0; pattern[i] != '\0'; i++) {
+		unsigned char byte = (unsigned char)address[i];
+
+		if (pattern[i] == 'x'       ? !isxdigit(byte)
+			: pattern[i] == '7' ? byte < '0' || byte > '7'
+					    : byte != pattern[i])
+			return wrong(reason, "is not a PCI address");
+		address[i] = (char)tolower(byte);
+	}
+	if (strtoul(&address[strlen("DDDD:BB:")], NULL, 16) > 0x1f)
+		return wrong(reason, "has a PCI device number over 1f");
+	return text_store(stored, address, reason);
+}
+
+static bool
+devargs_check(const char *arguments, char *reason)
+{
+	if (!isalnum((unsigned char)arguments[0]))
+		return wrong(reason, "has no DPDK device arguments");
+	for (; *arguments != '\0'; arguments++)
+		if (!isgraph((unsigned char)*arguments))
+			return wrong(reason, "has a blank in its DPDK device arguments");
+	return true;
+}
+
+static bool
+device_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	(void)key;
+	if (strncmp(text, "kernel:", strlen("kernel:")) == 0) {
+		text += strlen("kernel:");
+		port->device = DEVICE_KERNEL;
+		return interface_check(text, reason) && text_store(&port->argument, text, reason);
+	}
+	if (strncmp(text, "pci:", strlen("pci:")) == 0) {
+		port->device = DEVICE_PCI;
+		return pci_parse(text + strlen("pci:"), &port->argument, reason);
+	}
+	if (strncmp(text, "dpdk:", strlen("dpdk:")) == 0) {
+		text += strlen("dpdk:");
+		port->device = DEVICE_DPDK;
+		return devargs_check(text, reason) && text_store(&port->argument, text, reason);
+	}
+	return wrong(reason, "is no kind of device");
+}
+
+static bool
+role_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	(void)key;
+	if (strcmp(text, "uplink") == 0)
+		port->role = ROLE_UPLINK;
+	else if (strcmp(text, "qube") == 0)
+		port->role = ROLE_QUBE;
+	else
+		return wrong(reason, "is no role");
+	return true;
+}
+
+bool
+name_check(const char *name, char *reason)
+{
+	if (name[0] == '\0')
+		return wrong(reason, "is empty");
+	if (strlen(name) >= NAME_SIZE)
+		return wrong(reason, "is longer than %u bytes", NAME_SIZE - 1);
+	if (!isalnum((unsigned char)name[0]))
+		return wrong(reason, "does not start with a letter or digit");
+	for (; *name != '\0'; name++)
+		if (!isalnum((unsigned char)*name) && strchr("-_.", *name) == NULL)
+			return wrong(reason, "holds something else than letters, digits and - _ .");
+	return true;
+}
+
+static bool
+port_qube_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	(void)key;
+	if (!name_check(text, reason))
+		return false;
+	snprintf(port->qube, sizeof(port->qube), "%s", text);
+	return true;
+}
+
+/* Host bits all zero name the link itself, all one its broadcast: nobody can have them. */
+static bool
+host_bits_check(
+	enum family family, const union address *address, const struct prefix *link, char *reason)
+{
+	unsigned bits = family == FAMILY_IPV4 ? 32 : 128;
+	uint32_t host;
+
+	if (bits - link->length < 2) /* point to point (RFC 3021, RFC 6164), or a single address */
+		return true;
+	if (address_equal(address, &link->address))
+		return wrong(reason, "is the network itself, not an address in it");
+	if (family == FAMILY_IPV6)
+		return true;
+	host = UINT32_MAX >> link->length;
+	if ((rte_be_to_cpu_32(address->v4) & host) == host)
+		return wrong(reason, "is the broadcast address of its network");
+	return true;
+}
+
+static bool
+port_address_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+	const char *slash = strchr(text, '/');
+	enum family family = key->family;
+	char host[ADDRESS_TEXT_SIZE];
+	union address address;
+	struct prefix link;
+	int error;
+
+	if (slash == NULL)
+		return wrong(reason, "has no /LENGTH");
+	snprintf(host, sizeof(host), "%.*s", (int)RTE_MIN((size_t)(slash - text), sizeof(host) - 1),
+		text);
+	if (!station_parse(family, host, &address, reason))
+		return false;
+	if (address_is_link_local(family, &address))
+		return wrong(reason, "is a link-local address");
+	error = prefix_parse(text, &family, &link);
+	if (error == -ERANGE)
+		return wrong(
+			reason, "has a prefix length over %u", family == FAMILY_IPV4 ? 32 : 128);
+	if (error != 0)
+		return wrong(reason, "has no number as its prefix length");
+	if (link.length == 0)
+		return wrong(reason, "has prefix length 0: everything would be on the link");
+	if (!host_bits_check(family, &address, &link, reason))
+		return false;
+	port->has[family] = true;
+	port->address[family] = address;
+	port->link[family] = link;
+	return true;
+}
+
+static bool
+port_gateway_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	if (!station_parse(key->family, text, &port->gateway[key->family], reason))
+		return false;
+	port->has_gateway[key->family] = true;
+	return true;
+}
+
+static bool
+qube_address_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_qube *qube = object;
+	union address address;
+
+	if (strchr(text, '/') != NULL)
+		return wrong(reason, "has a prefix length, a qube has single addresses");
+	if (!station_parse(key->family, text, &address, reason))
+		return false;
+	if (address_is_link_local(key->family, &address))
+		return wrong(reason, "is a link-local address");
+	qube->has[key->family] = true;
+	qube->address[key->family] = address;
+	return true;
+}
+
+static bool
+mac_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	static const uint8_t none[6];
+	struct conf_qube *qube = object;
+	uint8_t mac[6];
+
+	(void)key;
+	if (strlen(text) != strlen("xx:xx:xx:xx:xx:xx"))
+		return wrong(reason, "is not a MAC");
+	for (unsigned i = 0; i < sizeof(mac); i++) {
+		const char *pair = text + 3 * i;
+
+		if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1]) ||
+			(i < 5 && pair[2] != ':'))
+			return wrong(reason, "is not a MAC");
+		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (mac[0] & 1)
+		return wrong(reason, "is a multicast MAC");
+	if (memcmp(mac, none, sizeof(mac)) == 0)
+		return wrong(reason, "is no station's MAC");
+	memcpy(qube->mac, mac, sizeof(mac));
+	qube->has_mac = true;
+	return true;
+}
+
+static bool
+rules_path_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_qube *qube = object;
+
+	(void)key;
+	return text_store(&qube->rules_path, text, reason);
+}
+
+const struct key keys[KEY_COUNT] = {
+#define KEY_ROW(identifier, kind, key_name, parser, help, ...) \
+	[KEY_##identifier] = {.section = SECTION_##kind,       \
+		.name = key_name,                              \
+		.parse = parser,                               \
+		.allowed = help,                               \
+		__VA_ARGS__},
+	KEYS(KEY_ROW)
+#undef KEY_ROW
+#define KEY_ROW(identifier, key_name, default_s, min_s, max_s, help)                \
+	[KEY_TIMEOUT_##identifier] = {.section = SECTION_TIMEOUTS,                  \
+		.name = key_name,                                                   \
+		.parse = number_parse,                                              \
+		.allowed = "seconds: " help,                                        \
+		.offset = offsetof(struct conf, timeouts.ms[TIMEOUT_##identifier]), \
+		.min = min_s,                                                       \
+		.max = max_s,                                                       \
+		.scale = 1000},
+		TIMEOUTS(KEY_ROW)
+#undef KEY_ROW
+};

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files that read sluice.conf share; nobody outside conf/ includes this.
+ *
+ * conf.c turns text into sections and keys, conf_keys.c is the table of keys and their values,
+ * conf_check.c looks at the whole once everything is read. The loader remembers on which line every
+ * section and key stood, so that each of them can point at the line to change.
+ */
+#pragma once
+
+#include "conf/conf.h"
+
+#include <stdarg.h>
+
+enum section_kind {
+	SECTION_SLUICE,
+	SECTION_GATEWAY,
+	SECTION_PORT,
+	SECTION_QUBE,
+	SECTION_TIMEOUTS,
+	SECTION_KINDS
+};
+
+/* Longest reason a key's parser writes. */
+#define REASON_SIZE 160
+
+/*
+ * The one table of keys. Each row is
+ *
+ *	KEY(identifier, section, "name", parser, "what is allowed", members of struct key...)
+ *
+ * The rows of [timeouts] follow from the table in nat/timeout.h.
+ */
+/* clang-format off */
+#define KEYS(KEY) \
+	KEY(SLUICE_WORKERS, SLUICE, "workers", number_parse, \
+		"worker lcores", \
+		.offset = offsetof(struct conf, workers), .min = 1, .max = WORKERS_MAX) \
+	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
+		"flows per worker", \
+		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX) \
+	KEY(SLUICE_SOCKET, SLUICE, "socket", socket_parse, \
+		"an absolute path of at most 107 bytes for the control socket") \
+	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
+		"the absolute path of a directory") \
+	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
+		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
+	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
+		"an IPv6 address, ours towards every qube", .family = FAMILY_IPV6) \
+	KEY(GATEWAY_DNS, GATEWAY, "dns", virtual_dns_parse, \
+		"up to 4 IPv4 addresses that qubes use as resolvers, separated by blanks") \
+	KEY(PORT_DEVICE, PORT, "device", device_parse, \
+		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS") \
+	KEY(PORT_ROLE, PORT, "role", role_parse, \
+		"uplink or qube") \
+	KEY(PORT_QUBE, PORT, "qube", port_qube_parse, \
+		"the NAME of a [qube NAME] section, for role = qube") \
+	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
+		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4) \
+	KEY(PORT_ADDRESS6, PORT, "address6", port_address_parse, \
+		"our IPv6 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV6) \
+	KEY(PORT_GATEWAY, PORT, "gateway", port_gateway_parse, \
+		"the IPv4 address of the next router, for role = uplink", .family = FAMILY_IPV4) \
+	KEY(PORT_GATEWAY6, PORT, "gateway6", port_gateway_parse, \
+		"the IPv6 address of the next router, for role = uplink", .family = FAMILY_IPV6) \
+	KEY(PORT_DNS, PORT, "dns", resolvers_parse, \
+		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink") \
+	KEY(QUBE_ADDRESS, QUBE, "address", qube_address_parse, \
+		"an IPv4 address without a length", .family = FAMILY_IPV4) \
+	KEY(QUBE_ADDRESS6, QUBE, "address6", qube_address_parse, \
+		"an IPv6 address without a length", .family = FAMILY_IPV6) \
+	KEY(QUBE_MAC, QUBE, "mac", mac_parse, \
+		"a unicast MAC such as 00:16:3e:5e:6c:00") \
+	KEY(QUBE_RULES, QUBE, "rules", rules_path_parse, \
+		"the path of a rules file, relative to the configuration file")
+/* clang-format on */
+
+enum key_id {
+#define KEY_ENUM(identifier, ...) KEY_##identifier,
+	KEYS(KEY_ENUM)
+#undef KEY_ENUM
+#define KEY_ENUM(identifier, ...) KEY_TIMEOUT_##identifier,
+		TIMEOUTS(KEY_ENUM)
+#undef KEY_ENUM
+			KEY_COUNT
+};
+
+struct key {
+	enum section_kind section;
+	const char *name;
+	/* Store @p text; false with a reason such as "is over 64" when it is wrong. */
+	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
+	const char *allowed;
+	/* What the parsers of several keys differ in. */
+	size_t offset;     /* numbers: in the section's object */
+	unsigned min, max; /* numbers: max is not 0 */
+	unsigned scale;    /* numbers: multiply what is stored, 0 = 1 */
+	enum family family;
+};
+extern const struct key keys[KEY_COUNT];
+
+struct section {
+	enum section_kind kind;
+	unsigned index;               /* in conf->ports or conf->qubes */
+	unsigned line;                /* of its header */
+	unsigned key_line[KEY_COUNT]; /* 0 = the key does not stand there */
+	bool key_valid[KEY_COUNT];    /* it does, and its value was taken */
+};
+
+struct loader {
+	struct conf *conf;
+	const struct report *report;
+	unsigned errors;
+	/* position in the text */
+	const char *cursor, *end;
+	unsigned line; /* 1-based */
+	bool dos;      /* a DOS line end was reported already */
+	/* sections in the order of the file; `current` is NULL before the first and in bad ones */
+	unsigned section_count, section_capacity;
+	struct section *sections;
+	struct section *current;
+	bool any_section; /* a header, good or bad, has been seen */
+};
+
+/* Text of a section header, with its brackets and NUL. */
+#define SECTION_TITLE_SIZE (NAME_SIZE + 16)
+const char *section_title(
+	const struct loader *loader, const struct section *section, char title[SECTION_TITLE_SIZE]);
+
+/**
+ * Report an error and count it. After ERRORS_MAX of them the rest of the file is not read.
+ * @param line 0 when the whole file is meant
+ * @param key what it is about, such as a key or a section; may be NULL
+ */
+void loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+#define ERRORS_MAX 100
+
+/** Tell whether @p name can name a port or a qube; a reason for people when it cannot. */
+bool name_check(const char *name, char *reason);
+
+/** Tell whether @p address is an IPv6 link-local one. */
+bool address_is_link_local(enum family family, const union address *address);
+
+/** Check what sections and keys demand of each other, after the last line. */
+void conf_check(struct loader *loader);

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Tracking for every protocol: TCP has its own tracker, the others have two states at most, which
+ * FLOW_REPLIED tells apart.
+ *
+ * Packets of both directions renew a flow (RFC 4787 REQ-6): one that comes in and finds a flow has
+ * the exact addresses and ports of somebody who was asked, so the filter has let it in. Nothing
+ * that an ICMP error says renews or ends a flow (RFC 5508 REQ-6, RFC 4787 REQ-12).
+ */
+#include "nat/track.h"
+
+#include <netinet/in.h>
+
+#include <rte_byteorder.h>
+
+/* Ports below this answer and are done, such as DNS (RFC 4787 REQ-5a). */
+#define SERVICE_PORTS 1024
+
+/* Queries as their senders ask them; <netinet/> has other names for each of them. */
+enum {
+	ICMP_TYPE_ECHO_REQUEST = 8,
+	ICMP_TYPE_TIMESTAMP = 13,
+	ICMPV6_TYPE_ECHO_REQUEST = 128,
+};
+
+static enum timeout
+udp_timeout(const struct flow *flow)
+{
+	if ((flow->flags & FLOW_REPLIED) == 0)
+		return TIMEOUT_UDP_UNREPLIED;
+	if (rte_be_to_cpu_16(flow->port[DIRECTION_ORIGINAL][1]) < SERVICE_PORTS)
+		return TIMEOUT_UDP_SERVICE;
+	return TIMEOUT_UDP_REPLIED;
+}
+
+/* A request goes the way of the flow's first packet, an answer the other way, nothing else does. */
+static bool
+icmp_query_valid(const struct packet *packet)
+{
+	bool is_answer = (packet->flags & PACKET_ICMP_REPLY) != 0;
+
+	return (packet->flags & PACKET_ICMP_QUERY) != 0 &&
+	       is_answer == (packet->direction == DIRECTION_REPLY);
+}
+
+enum tcp_track
+track_packet(struct flow *flow, const struct packet *packet, const struct timeout_values *values,
+	uint32_t now_ms)
+{
+	enum timeout timeout;
+
+	if (flow->protocol == IPPROTO_TCP)
+		return tcp_track(flow,
+			packet->direction == DIRECTION_ORIGINAL ? DIRECTION_ORIGINAL
+								: DIRECTION_REPLY,
+			packet->tcp_flags, values, now_ms);
+	if ((flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6) &&
+		!icmp_query_valid(packet))
+		return TCP_INVALID;
+	if (packet->direction == DIRECTION_REPLY)
+		flow->flags |= FLOW_REPLIED;
+	switch (flow->protocol) {
+	case IPPROTO_UDP:
+		timeout = udp_timeout(flow);
+		break;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		timeout = TIMEOUT_ICMP_QUERY;
+		break;
+	default:
+		timeout = TIMEOUT_OTHER;
+		break;
+	}
+	flow->deadline_ms = now_ms + values->ms[timeout];
+	return TCP_PASS;
+}
+
+static enum reason
+icmp_opens(const struct packet *packet)
+{
+	bool ipv6 = packet->tuple.family == FAMILY_IPV6;
+
+	if ((packet->flags & PACKET_ICMP_ERROR) != 0)
+		return REASON_ICMP_ERROR;
+	if ((packet->flags & PACKET_ICMP_QUERY) == 0 ||
+		ipv6 != (packet->tuple.protocol == IPPROTO_ICMPV6))
+		return REASON_ICMP_TYPE;
+	if ((packet->flags & PACKET_ICMP_REPLY) != 0)
+		return REASON_NO_FLOW;
+	if (ipv6)
+		return packet->icmp_type == ICMPV6_TYPE_ECHO_REQUEST ? REASON_NONE
+								     : REASON_ICMP_TYPE;
+	return packet->icmp_type == ICMP_TYPE_ECHO_REQUEST ||
+			       packet->icmp_type == ICMP_TYPE_TIMESTAMP
+		       ? REASON_NONE
+		       : REASON_ICMP_TYPE;
+}
+
+enum reason
+track_opens(const struct packet *packet)
+{
+	switch (packet->tuple.protocol) {
+	case IPPROTO_TCP:
+		return tcp_opens(packet->tcp_flags) ? REASON_NONE : REASON_TCP_STATE;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return icmp_opens(packet);
+	default:
+		return REASON_NONE;
+	}
+}
+
+static enum timeout
+opening_timeout(uint8_t protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return TIMEOUT_TCP_SYN_SENT;
+	case IPPROTO_UDP:
+		return TIMEOUT_UDP_UNREPLIED;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return TIMEOUT_ICMP_QUERY;
+	default:
+		return TIMEOUT_OTHER;
+	}
+}
+
+uint32_t
+track_deadline(const struct packet *packet, const struct timeout_values *values, uint32_t now_ms)
+{
+	return now_ms + values->ms[opening_timeout(packet->tuple.protocol)];
+}
+
+void
+track_open(struct flow *flow, const struct packet *packet, const struct timeout_values *values,
+	uint32_t now_ms)
+{
+	flow->state = flow->protocol == IPPROTO_TCP ? TCP_STATE_SYN_SENT : 0;
+	flow->deadline_ms = track_deadline(packet, values, now_ms);
+}

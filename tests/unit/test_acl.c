@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The compiled classifier, held to the reference matcher.
+ *
+ * The random test draws rule sets that are as entangled as rules can be: few base addresses with
+ * prefixes of every awkward length nested around them, port ranges that touch and overlap, rules
+ * repeated with the other action. Packets are drawn at and just beyond the edges of those rules.
+ * The seed is printed; SLUICE_TEST_SEED=N takes another one.
+ */
+#include "classifier/acl.h"
+#include "classifier/linear.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+
+#include <rte_common.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+
+#define PAIRS_MIN 3000000
+#define PACKETS_PER_SET 1024
+
+static uint64_t random_state;
+
+/* xorshift64*: the same numbers everywhere, unlike random(3). */
+static uint32_t
+draw(uint32_t limit)
+{
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return (uint32_t)((random_state * UINT64_C(0x2545f4914f6cdd1d)) >> 32) % limit;
+}
+
+static bool
+draw_percent(uint32_t percent)
+{
+	return draw(100) < percent;
+}
+
+#define DRAW(table) ((table)[draw(RTE_DIM(table))])
+
+/* --- rules --- */
+
+static const uint8_t lengths_ipv4[] = {0, 1, 7, 8, 9, 15, 16, 17, 23, 24, 25, 30, 31, 32, 32, 32};
+static const uint8_t lengths_ipv6[] = {
+	0, 1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 95, 96, 112, 127, 128, 128, 128};
+static const uint16_t ports[] = {0, 1, 22, 52, 53, 54, 79, 80, 81, 255, 256, 257, 442, 443, 444,
+	1023, 1024, 32767, 32768, 65279, 65280, 65534, 65535};
+static const uint8_t icmp_types[] = {0, 1, 3, 8, 127, 128, 129, 254, 255};
+static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDP,
+	IPPROTO_ICMP, IPPROTO_ICMPV6, 0, IPPROTO_GRE, IPPROTO_SCTP, 255};
+
+/* What one rule set is drawn from. */
+struct theme {
+	unsigned base_count;
+	union address bases[FAMILIES][8];
+	unsigned wide_percent; /* rules with a short prefix or none */
+	bool universal;        /* rules that match everything may occur */
+};
+
+static union address
+address_draw(enum family family)
+{
+	union address address = {0};
+
+	for (unsigned byte = 0; byte < (family == FAMILY_IPV4 ? 4 : 16); byte++)
+		address.v6[byte] = (uint8_t)draw(256);
+	return address;
+}
+
+static void
+bit_flip(union address *address, unsigned bit)
+{
+	address->v6[bit / 8] ^= (uint8_t)(0x80 >> bit % 8);
+}
+
+/* Keep the first @p length bits and fill the others of the family with @p fill. */
+static void
+host_bits_set(union address *address, enum family family, unsigned length, bool fill)
+{
+	for (unsigned bit = length; bit < (family == FAMILY_IPV4 ? 32 : 128); bit++)
+		if (((address->v6[bit / 8] >> (7 - bit % 8)) & 1) != fill)
+			bit_flip(address, bit);
+}
+
+static void
+theme_draw(struct theme *theme, unsigned rules)
+{
+	theme->base_count = 1 + draw(RTE_DIM(theme->bases[0]));
+	for (unsigned family = 0; family < FAMILIES; family++)
+		for (unsigned i = 0; i < theme->base_count; i++)
+			theme->bases[family][i] = address_draw(family);
+	/* In a large set few rules are wide, or nothing ever reaches the end of it. */
+	theme->wide_percent = rules <= 20 ? 10 + draw(60) : draw(4);
+	theme->universal = rules <= 20 || draw_percent(20);
+}
+
+static void
+rule_destination_draw(struct rule *rule, const struct theme *theme, enum family family)
+{
+	union address address = theme->bases[family][draw(theme->base_count)];
+	unsigned bits = family == FAMILY_IPV4 ? 32 : 128;
+	unsigned length;
+
+	do {
+		length = family == FAMILY_IPV4 ? DRAW(lengths_ipv4) : DRAW(lengths_ipv6);
+	} while (length < bits / 2 && !draw_percent(theme->wide_percent));
+
+	/* Spread around the base so that prefixes nest, touch and differ. */
+	for (unsigned flips = draw(4); flips != 0; flips--)
+		bit_flip(&address, bits - 1 - draw(draw_percent(50) ? 8 : bits / 2));
+	if (length != 0 && draw_percent(20))
+		bit_flip(&address, length - 1);
+	host_bits_set(&address, family, length, false);
+	rule->destination = family == FAMILY_IPV4 ? DESTINATION_IPV4 : DESTINATION_IPV6;
+	rule->prefix = (struct prefix){.address = address, .length = (uint8_t)length};
+}
+
+static void
+rule_ports_draw(struct rule *rule, const struct rule *previous)
+{
+	rule->has_ports = true;
+	rule->port_low = draw_percent(80) ? DRAW(ports) : (uint16_t)draw(65536);
+	if (previous != NULL && previous->has_ports && previous->port_high < UINT16_MAX &&
+		draw_percent(25))
+		rule->port_low = previous->port_high + 1; /* touch */
+	rule->port_high = rule->port_low;
+	if (draw_percent(50)) {
+		uint16_t other = draw_percent(80) ? DRAW(ports) : (uint16_t)draw(65536);
+
+		if (other < rule->port_low)
+			rule->port_low = other;
+		else
+			rule->port_high = other;
+	}
+}
+
+static void
+rule_draw(struct rule *rule, const struct theme *theme, const struct rule *before, unsigned count)
+{
+	uint32_t kind = draw(100);
+
+	if (count != 0 && draw_percent(8)) {
+		/* again, with the other action */
+		*rule = before[draw(count)];
+		rule->action = rule->action == ACTION_DROP ? ACTION_ACCEPT : ACTION_DROP;
+		return;
+	}
+	*rule = (struct rule){.action = draw(2) ? ACTION_ACCEPT : ACTION_DROP};
+	if (kind < 48)
+		rule_destination_draw(rule, theme, FAMILY_IPV4);
+	else if (kind < 96)
+		rule_destination_draw(rule, theme, FAMILY_IPV6);
+	else if (kind < 98)
+		rule->destination = DESTINATION_NAME;
+	else
+		rule->destination =
+			draw_percent(theme->wide_percent) ? DESTINATION_ANY : DESTINATION_NAME;
+
+	rule->protocol =
+		(enum rule_protocol[]){RULE_TCP, RULE_TCP, RULE_UDP, RULE_ICMP, RULE_ANY}[draw(5)];
+	if ((rule->protocol == RULE_TCP || rule->protocol == RULE_UDP) && draw_percent(85))
+		rule_ports_draw(rule, count != 0 ? &before[count - 1] : NULL);
+	if (rule->protocol == RULE_ICMP && draw_percent(70)) {
+		rule->has_icmp_type = true;
+		rule->icmp_type = DRAW(icmp_types);
+	}
+	rule->dns = draw_percent(5);
+	if (!theme->universal && rule->protocol == RULE_ANY && !rule->dns &&
+		(rule->destination == DESTINATION_ANY || rule->prefix.length == 0))
+		rule->protocol = RULE_ICMP;
+}
+
+/* --- packets --- */
+
+/* One step up or down, with carry: the neighbour of an edge. */
+static void
+address_step(union address *address, enum family family, bool up)
+{
+	int byte = family == FAMILY_IPV4 ? 3 : 15;
+
+	for (; byte >= 0; byte--) {
+		address->v6[byte] = (uint8_t)(address->v6[byte] + (up ? 1 : -1));
+		if (address->v6[byte] != (up ? 0 : UINT8_MAX))
+			return;
+	}
+}
+
+static union address
+edge_draw(const struct prefix *prefix, enum family family)
+{
+	union address address = prefix->address;
+	uint32_t kind = draw(6);
+
+	switch (kind) {
+	case 0: /* first */
+		break;
+	case 1: /* last */
+		host_bits_set(&address, family, prefix->length, true);
+		break;
+	case 2: /* before the first */
+		address_step(&address, family, false);
+		break;
+	case 3: /* after the last */
+		host_bits_set(&address, family, prefix->length, true);
+		address_step(&address, family, true);
+		break;
+	case 4: /* the sibling */
+		if (prefix->length != 0)
+			bit_flip(&address, prefix->length - 1u);
+		break;
+	default: { /* inside */
+		union address host = address_draw(family);
+
+		for (unsigned bit = prefix->length; bit < (family == FAMILY_IPV4 ? 32 : 128); bit++)
+			if ((host.v6[bit / 8] >> (7 - bit % 8)) & 1)
+				bit_flip(&address, bit);
+	}
+	}
+	return address;
+}
+
+static struct subject
+subject_draw(const struct ruleset *ruleset, const struct theme *theme, enum family family)
+{
+	uint8_t icmp = family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	struct subject subject = {
+		.family = family,
+		.destination = theme->bases[family][draw(theme->base_count)],
+		.protocol = DRAW(protocols),
+		.dns = draw_percent(15),
+	};
+	uint16_t port = draw_percent(80) ? DRAW(ports) : (uint16_t)draw(65536);
+	uint8_t type = draw_percent(80) ? DRAW(icmp_types) : (uint8_t)draw(256);
+
+	if (draw_percent(5))
+		subject.destination = address_draw(family);
+	if (ruleset->count != 0 && draw_percent(85)) {
+		const struct rule *rule = &ruleset->rules[draw(ruleset->count)];
+
+		if (rule->destination ==
+			(family == FAMILY_IPV4 ? DESTINATION_IPV4 : DESTINATION_IPV6))
+			subject.destination = edge_draw(&rule->prefix, family);
+		if (draw_percent(85)) {
+			if (rule->protocol == RULE_TCP)
+				subject.protocol = IPPROTO_TCP;
+			else if (rule->protocol == RULE_UDP)
+				subject.protocol = IPPROTO_UDP;
+			else if (rule->protocol == RULE_ICMP)
+				subject.protocol = icmp;
+		}
+		if (rule->has_ports) {
+			uint16_t width = (uint16_t)(rule->port_high - rule->port_low);
+
+			port = (uint16_t[]){rule->port_low, rule->port_high,
+				(uint16_t)(rule->port_low - 1), (uint16_t)(rule->port_high + 1),
+				(uint16_t)(rule->port_low + draw(width + 1u))}[draw(5)];
+		}
+		if (rule->has_icmp_type && draw_percent(70))
+			type = rule->icmp_type;
+		if (rule->dns && draw_percent(80))
+			subject.dns = true;
+	}
+	if (subject.protocol == IPPROTO_TCP || subject.protocol == IPPROTO_UDP)
+		subject.destination_port = rte_cpu_to_be_16(port);
+	else if (subject.protocol == icmp)
+		subject.icmp_type = type;
+	return subject;
+}
+
+/* --- the comparison --- */
+
+static void
+disagreement_print(const struct subject *subject, const struct acl_result *got, enum action action,
+	uint16_t rule)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	printf("\n    to %s protocol %u port %u type %u dns %d: acl says %u by %u, the rules %u by "
+	       "%u",
+		address_format(text, subject->family, &subject->destination), subject->protocol,
+		rte_be_to_cpu_16(subject->destination_port), subject->icmp_type, subject->dns,
+		got->action, got->rule, (unsigned)action, rule);
+}
+
+/* Classify @p count subjects in bursts of random size. @return how many disagree */
+static unsigned
+disagreements(const struct ruleset *ruleset, const struct acl *acl, const struct subject *subjects,
+	unsigned count, unsigned *by_rule)
+{
+	unsigned wrong = 0;
+
+	for (unsigned done = 0; done < count;) {
+		unsigned burst = RTE_MIN(1 + draw(BURST_MAX), count - done);
+		struct acl_key keys[BURST_MAX];
+		const struct acl_key *pointers[BURST_MAX];
+		struct acl_result results[BURST_MAX];
+
+		for (unsigned i = 0; i < burst; i++) {
+			/* what the key does not set must not matter */
+			memset(&keys[i], 0xa5, sizeof(keys[i]));
+			acl_key_fill(&keys[i], &subjects[done + i]);
+			pointers[i] = &keys[i];
+		}
+		acl_classify(acl, pointers, results, burst);
+		for (unsigned i = 0; i < burst; i++) {
+			uint16_t rule;
+			enum action action = linear_match(ruleset, &subjects[done + i], &rule);
+
+			*by_rule += rule != RULE_POLICY;
+			if (results[i].action == action && results[i].rule == rule)
+				continue;
+			if (wrong++ == 0)
+				disagreement_print(&subjects[done + i], &results[i], action, rule);
+		}
+		done += burst;
+	}
+	return wrong;
+}
+
+/* Most sets are small, because there every rule counts; some are full. */
+static unsigned
+count_draw(unsigned set)
+{
+	if (set % 20 == 0)
+		return RULES_MAX;
+	if (set % 20 <= 2)
+		return 100 + draw(RULES_MAX - 100);
+	if (set % 20 <= 7)
+		return 10 + draw(90);
+	return draw(10);
+}
+
+static void
+test_random(void)
+{
+	static struct rule rules[RULES_MAX];
+	static struct subject subjects[PACKETS_PER_SET];
+	const char *text = getenv("SLUICE_TEST_SEED");
+	uint64_t seed = text != NULL ? strtoull(text, NULL, 0) : 20;
+	unsigned pairs = 0;
+	unsigned wrong = 0;
+	unsigned by_rule = 0;
+	unsigned full = 0;
+	unsigned set;
+
+	random_state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	printf("\n    seed %" PRIu64, seed);
+	for (set = 0; pairs < PAIRS_MIN && wrong == 0; set++) {
+		struct ruleset ruleset = {.count = count_draw(set), .rules = rules};
+		struct theme theme;
+
+		ruleset.policy = draw(2) ? ACTION_ACCEPT : ACTION_DROP;
+		full += ruleset.count == RULES_MAX;
+		theme_draw(&theme, ruleset.count);
+		for (unsigned i = 0; i < ruleset.count; i++)
+			rule_draw(&rules[i], &theme, rules, i);
+		for (unsigned family = 0; family < FAMILIES && wrong == 0; family++) {
+			struct acl *acl;
+
+			CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, family, &acl), 0);
+			for (unsigned i = 0; i < PACKETS_PER_SET; i++)
+				subjects[i] = subject_draw(&ruleset, &theme, family);
+			wrong += disagreements(&ruleset, acl, subjects, PACKETS_PER_SET, &by_rule);
+			pairs += PACKETS_PER_SET;
+			acl_free(acl);
+		}
+	}
+	printf(", %u rule sets (%u of %d rules), %u packets, %u%% decided by a rule", set, full,
+		RULES_MAX, pairs, (unsigned)(100.0 * by_rule / pairs));
+	if (wrong != 0)
+		printf("\n    rule set %u: %u packets disagree", set - 1, wrong);
+	CU_ASSERT_EQUAL(wrong, 0);
+	CU_ASSERT_TRUE(pairs >= PAIRS_MIN);
+	/* Else the packets are not drawn near the rules, and the test tests nothing. */
+	CU_ASSERT_TRUE(by_rule > pairs / 4 && by_rule < pairs - pairs / 10);
+}
+
+/* --- single properties --- */
+
+static struct rule
+rule_to(const char *prefix, enum action action)
+{
+	struct rule rule = {.action = action};
+	enum family family;
+
+	CU_ASSERT_EQUAL_FATAL(prefix_parse(prefix, &family, &rule.prefix), 0);
+	rule.destination = family == FAMILY_IPV4 ? DESTINATION_IPV4 : DESTINATION_IPV6;
+	return rule;
+}
+
+static struct acl_result
+classify_one(const struct ruleset *ruleset, const struct subject *subject)
+{
+	struct acl_key key;
+	const struct acl_key *pointer = &key;
+	struct acl_result result = {UINT8_MAX, 0};
+	struct acl *acl;
+
+	CU_ASSERT_EQUAL_FATAL(acl_compile(ruleset, subject->family, &acl), 0);
+	acl_key_fill(&key, subject);
+	acl_classify(acl, &pointer, &result, 1);
+	acl_free(acl);
+	return result;
+}
+
+static void
+test_nothing_to_look_up(void)
+{
+	struct rule rules[] = {
+		rule_to("2001:db8::/32", ACTION_DROP),
+		{.destination = DESTINATION_NAME, .action = ACTION_DROP},
+		{.action = ACTION_ACCEPT},
+		rule_to("10.0.0.0/8", ACTION_DROP),
+	};
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = 0, .rules = rules};
+	struct subject subject = {
+		.family = FAMILY_IPV4,
+		.destination = address_v4(RTE_BE32(0x0a000001)),
+		.protocol = IPPROTO_TCP,
+	};
+	struct acl_result result;
+	struct acl *acl;
+
+	/* no rules: the policy */
+	result = classify_one(&ruleset, &subject);
+	CU_ASSERT_EQUAL(result.action, ACTION_DROP);
+	CU_ASSERT_EQUAL(result.rule, RULE_POLICY);
+	ruleset.policy = ACTION_ACCEPT;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).action, ACTION_ACCEPT);
+
+	/* none that the family can match: the policy again */
+	ruleset.count = 2;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, RULE_POLICY);
+
+	/* one that always matches: that rule, and nothing behind it */
+	ruleset.policy = ACTION_DROP;
+	ruleset.count = 4;
+	result = classify_one(&ruleset, &subject);
+	CU_ASSERT_EQUAL(result.action, ACTION_ACCEPT);
+	CU_ASSERT_EQUAL(result.rule, 2);
+	CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), 0);
+	CU_ASSERT_TRUE(acl_memory(acl) < 128);
+	acl_free(acl);
+	acl_free(NULL);
+}
+
+/* A rule for DNS is looked up apart from the others, but in its place among them. */
+static void
+test_dns_order(void)
+{
+	struct rule rules[] = {
+		{.dns = true, .action = ACTION_ACCEPT, .protocol = RULE_TCP},
+		rule_to("192.168.50.2/32", ACTION_DROP),
+		{.dns = true, .action = ACTION_ACCEPT},
+	};
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = 3, .rules = rules};
+	struct subject subject = {
+		.family = FAMILY_IPV4,
+		.destination = address_v4(RTE_BE32(0xc0a83202)),
+		.protocol = IPPROTO_UDP,
+		.destination_port = RTE_BE16(53),
+		.dns = true,
+	};
+
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 1);
+	subject.protocol = IPPROTO_TCP;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 0);
+	subject.dns = false;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 1);
+	subject.destination = address_v4(RTE_BE32(0xc0a83203));
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, RULE_POLICY);
+	subject.dns = true;
+	subject.protocol = IPPROTO_UDP;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 2);
+	/* the list holds when nothing else is to be looked up */
+	rules[1].destination = DESTINATION_NAME;
+	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 2);
+}
+
+static void
+test_refused(void)
+{
+	struct rule *rules = calloc(ACL_RULES_MAX + 1, sizeof(*rules));
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = ACL_RULES_MAX, .rules = rules};
+	struct acl *acl = (struct acl *)&ruleset;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(rules);
+	for (unsigned i = 0; i <= ACL_RULES_MAX; i++) {
+		rules[i] = rule_to("10.0.0.0/32", ACTION_ACCEPT);
+		rules[i].prefix.address.v4 |= rte_cpu_to_be_32(i * 7919);
+	}
+	CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), 0);
+	acl_free(acl);
+	ruleset.count = ACL_RULES_MAX + 1;
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -E2BIG);
+	CU_ASSERT_PTR_NULL(acl);
+
+	ruleset.count = 1;
+	rules[0] = (struct rule){.protocol = RULE_ANY, .has_ports = true, .port_high = 80};
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -EINVAL);
+	rules[0] = (struct rule){.protocol = RULE_ICMP, .has_ports = true, .port_high = 80};
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -EINVAL);
+	rules[0] = (struct rule){
+		.protocol = RULE_TCP, .has_ports = true, .port_low = 2, .port_high = 1};
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -EINVAL);
+	rules[0] = (struct rule){.protocol = RULE_UDP, .has_icmp_type = true};
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -EINVAL);
+	rules[0] = rule_to("10.0.0.0/32", ACTION_ACCEPT);
+	rules[0].prefix.length = 33;
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), -EINVAL);
+	rules[0] = rule_to("::1/128", ACTION_ACCEPT);
+	rules[0].prefix.length = 129;
+	CU_ASSERT_EQUAL(acl_compile(&ruleset, FAMILY_IPV6, &acl), -EINVAL);
+	free(rules);
+}
+
+static size_t
+heap_used(void)
+{
+	struct rte_malloc_socket_stats stats;
+	size_t used = 0;
+
+	for (unsigned i = 0; i < rte_socket_count(); i++)
+		if (rte_malloc_get_socket_stats(rte_socket_id_by_idx(i), &stats) == 0)
+			used += stats.heap_allocsz_bytes;
+	return used;
+}
+
+/* Compiled side by side, told apart, counted and given back in full. */
+static void
+test_many(void)
+{
+	struct rule rule = rule_to("10.0.0.1/32", ACTION_ACCEPT);
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = 1, .rules = &rule};
+	struct acl *acls[100];
+	size_t before = heap_used();
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < RTE_DIM(acls); i++) {
+		rule.prefix.address.v4 = rte_cpu_to_be_32(0x0a000000 + i);
+		CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, FAMILY_IPV4, &acls[i]), 0);
+		sum += acl_memory(acls[i]);
+	}
+	CU_ASSERT_TRUE(sum >= heap_used() - before);
+	CU_ASSERT_TRUE(sum < 2 * (heap_used() - before));
+	for (unsigned i = 0; i < RTE_DIM(acls); i++) {
+		struct subject subject = {
+			.family = FAMILY_IPV4,
+			.destination = address_v4(rte_cpu_to_be_32(0x0a000000 + i)),
+		};
+		struct acl_key key;
+		const struct acl_key *pointer = &key;
+		struct acl_result own;
+		struct acl_result other;
+
+		acl_key_fill(&key, &subject);
+		acl_classify(acls[i], &pointer, &own, 1);
+		acl_classify(acls[(i + 1) % RTE_DIM(acls)], &pointer, &other, 1);
+		CU_ASSERT_EQUAL(own.action, ACTION_ACCEPT);
+		CU_ASSERT_EQUAL(other.action, ACTION_DROP);
+	}
+	for (unsigned i = 0; i < RTE_DIM(acls); i++)
+		acl_free(acls[i]);
+	CU_ASSERT_EQUAL(heap_used(), before);
+}
+
+int
+main(void)
+{
+	static const struct unit_test tests[] = {
+		{"nothing to look up", test_nothing_to_look_up},
+		{"DNS rules keep their place", test_dns_order},
+		{"what is refused", test_refused},
+		{"many at once", test_many},
+		{"random rules against the reference", test_random},
+	};
+
+	unit_eal();
+	return UNIT_RUN("acl", tests);
+}

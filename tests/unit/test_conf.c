@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * sluice.conf: values, defaults, and errors with their exact lines. Each case replaces or appends
+ * to a configuration that is known to be good, so that nothing else can be what was refused.
+ */
+#include "conf/conf.h"
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/sluice-test-conf-XXXXXX";
+static char conf_path[128];
+static char reported[1 << 16];
+
+static void
+collect(void *context, const char *line)
+{
+	size_t used = strlen(reported);
+
+	(void)context;
+	snprintf(reported + used, sizeof(reported) - used, "%s\n", line);
+}
+
+static const struct report report = {collect, NULL};
+
+static void
+write_bytes(const char *name, const void *bytes, size_t length)
+{
+	char path[160];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	file = fopen(path, "w");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+	CU_ASSERT_EQUAL_FATAL(fwrite(bytes, 1, length, file), length);
+	fclose(file);
+}
+
+static int
+load_bytes(const void *bytes, size_t length, struct conf **conf)
+{
+	write_bytes("sluice.conf", bytes, length);
+	reported[0] = '\0';
+	return conf_load(conf_path, &report, conf);
+}
+
+static int
+load(const char *text, struct conf **conf)
+{
+	return load_bytes(text, strlen(text), conf);
+}
+
+/* Expect exactly these report lines; each is given as what follows the path. */
+static void
+bad(const char *text, const char *expected)
+{
+	char all[8192] = "";
+	size_t used = 0;
+	struct conf *conf;
+
+	CU_ASSERT_EQUAL(load(text, &conf), -EINVAL);
+	CU_ASSERT_PTR_NULL(conf);
+	while (*expected != '\0') {
+		size_t length = strcspn(expected, "\n");
+
+		used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%.*s\n", conf_path,
+			(int)length, expected);
+		expected += length + (expected[length] == '\n');
+	}
+	if (strcmp(reported, all) != 0)
+		fprintf(stderr, "\nexpected\n%sgot\n%s", all, reported);
+	CU_ASSERT_STRING_EQUAL(reported, all);
+}
+
+#define GATEWAY                  \
+	"[gateway]\n"            \
+	"address = 10.137.0.1\n" \
+	"dns = 10.139.1.1 10.139.1.2\n"
+#define UPLINK                        \
+	"[port uplink]\n"             \
+	"device = kernel:eth0\n"      \
+	"role = uplink\n"             \
+	"address = 192.168.50.1/24\n" \
+	"gateway = 192.168.50.2\n"    \
+	"dns = 192.168.50.2\n"
+#define WORK                       \
+	"[port work]\n"            \
+	"device = kernel:vif4.0\n" \
+	"role = qube\n"            \
+	"qube = work\n"            \
+	"[qube work]\n"            \
+	"address = 10.137.0.16\n"
+#define GOOD GATEWAY UPLINK WORK /* 3, 6 and 6 lines */
+
+static struct conf *
+good(const char *text)
+{
+	struct conf *conf;
+	int error = load(text, &conf);
+
+	if (error != 0)
+		fprintf(stderr, "\n%s", reported);
+	CU_ASSERT_EQUAL_FATAL(error, 0);
+	CU_ASSERT_STRING_EQUAL(reported, "");
+	return conf;
+}
+
+static void
+test_defaults(void)
+{
+	struct conf *conf = good(GOOD);
+
+	CU_ASSERT_STRING_EQUAL(conf->path, conf_path);
+	CU_ASSERT_EQUAL(conf->workers, 1);
+	CU_ASSERT_EQUAL(conf->flows, 262144);
+	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/run/sluice/control.sock");
+	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/var/lib/sluice");
+	for (unsigned i = 0; i < TIMEOUT_COUNT; i++)
+		CU_ASSERT_EQUAL(conf->timeouts.ms[i], timeouts[i].default_s * 1000);
+	CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_NONE);
+	CU_ASSERT_FALSE(conf->qubes[0].has_mac);
+	conf_free(conf);
+}
+
+static void
+test_values(void)
+{
+	struct conf *conf = good("; comment\n"
+				 "[sluice]\n"
+				 "workers=2\n"
+				 "  flows =\t1024   # few\n"
+				 "socket = /tmp/s;ock ; the ; inside stays\n"
+				 "state-dir = /tmp/state#1\n"
+				 "[gateway]\n"
+				 "address = 10.137.0.1\n"
+				 "address6 = fe80::1\n"
+				 "dns = 10.139.1.1\t10.139.1.2  10.139.1.3 10.139.1.4\n"
+				 "[timeouts]\n"
+				 "tcp-established = 432000\n"
+				 "other = 5\n"
+				 "[port uplink]\n"
+				 "device = pci:03:1F.7\n"
+				 "role = uplink\n"
+				 "address = 192.168.50.1/24\n"
+				 "gateway = 192.168.50.2\n"
+				 "address6 = 2001:db8::5/64\n"
+				 "gateway6 = fe80::2\n"
+				 "dns = 9.9.9.9 8.8.8.8\n"
+				 "[port  work]\n"
+				 "device = dpdk:net_pcap0,rx_pcap=a;b#c.pcap,iface=x\n"
+				 "role = qube\n"
+				 "qube = work\n"
+				 "[qube work]\n"
+				 "address = 10.137.0.16\n"
+				 "address6 = fd09:24ef:4179::a89:10\n"
+				 "mac = 00:16:3E:5e:6c:00\n"
+				 "[qube off]\n"
+				 "address6 = fd09:24ef:4179::a89:11");
+	const struct conf_port *uplink = &conf->ports[0];
+	const struct conf_port *port = &conf->ports[1];
+	const struct conf_qube *qube = &conf->qubes[0];
+	static const uint8_t mac[6] = {0x00, 0x16, 0x3e, 0x5e, 0x6c, 0x00};
+	char text[ADDRESS_TEXT_SIZE];
+
+	CU_ASSERT_EQUAL(conf->workers, 2);
+	CU_ASSERT_EQUAL(conf->flows, 1024);
+	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/tmp/s;ock");
+	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/tmp/state#1");
+	CU_ASSERT_TRUE(conf->has_gateway[FAMILY_IPV4] && conf->has_gateway[FAMILY_IPV6]);
+	CU_ASSERT_EQUAL(conf->gateway[FAMILY_IPV4].v4, inet_addr("10.137.0.1"));
+	CU_ASSERT_EQUAL(conf->virtual_dns_count, 4);
+	CU_ASSERT_EQUAL(conf->virtual_dns[3], inet_addr("10.139.1.4"));
+	CU_ASSERT_EQUAL(conf->timeouts.ms[TIMEOUT_TCP_ESTABLISHED], 432000000);
+	CU_ASSERT_EQUAL(conf->timeouts.ms[TIMEOUT_OTHER], 5000);
+	CU_ASSERT_EQUAL(conf->timeouts.ms[TIMEOUT_TCP_CLOSE], 10000);
+
+	CU_ASSERT_EQUAL_FATAL(conf->port_count, 2);
+	CU_ASSERT_STRING_EQUAL(uplink->name, "uplink");
+	CU_ASSERT_EQUAL(uplink->line, 14);
+	CU_ASSERT_EQUAL(uplink->device, DEVICE_PCI);
+	CU_ASSERT_STRING_EQUAL(uplink->argument, "0000:03:1f.7");
+	CU_ASSERT_EQUAL(uplink->role, ROLE_UPLINK);
+	CU_ASSERT_TRUE(uplink->has[FAMILY_IPV4] && uplink->has[FAMILY_IPV6]);
+	CU_ASSERT_EQUAL(uplink->address[FAMILY_IPV4].v4, inet_addr("192.168.50.1"));
+	CU_ASSERT_STRING_EQUAL(
+		prefix_format(text, FAMILY_IPV4, &uplink->link[FAMILY_IPV4]), "192.168.50.0/24");
+	CU_ASSERT_STRING_EQUAL(
+		prefix_format(text, FAMILY_IPV6, &uplink->link[FAMILY_IPV6]), "2001:db8::/64");
+	CU_ASSERT_STRING_EQUAL(
+		address_format(text, FAMILY_IPV6, &uplink->gateway[FAMILY_IPV6]), "fe80::2");
+	CU_ASSERT_EQUAL(uplink->resolver_count, 2);
+	CU_ASSERT_EQUAL(uplink->resolver[1], inet_addr("8.8.8.8"));
+
+	CU_ASSERT_STRING_EQUAL(port->name, "work");
+	CU_ASSERT_EQUAL(port->device, DEVICE_DPDK);
+	CU_ASSERT_STRING_EQUAL(port->argument, "net_pcap0,rx_pcap=a;b#c.pcap,iface=x");
+	CU_ASSERT_EQUAL(port->role, ROLE_QUBE);
+	CU_ASSERT_STRING_EQUAL(port->qube, "work");
+
+	CU_ASSERT_EQUAL_FATAL(conf->qube_count, 2);
+	CU_ASSERT_EQUAL(qube->line, 26);
+	CU_ASSERT_TRUE(qube->has_mac);
+	CU_ASSERT_EQUAL(memcmp(qube->mac, mac, sizeof(mac)), 0);
+	CU_ASSERT_STRING_EQUAL(address_format(text, FAMILY_IPV6, &qube->address[FAMILY_IPV6]),
+		"fd09:24ef:4179::a89:10");
+	CU_ASSERT_FALSE(conf->qubes[1].has[FAMILY_IPV4]);
+	conf_free(conf);
+}
+
+static void
+test_long_value(void)
+{
+	/* Longer than inih's own 200 bytes. */
+	char text[4096] = GOOD "[sluice]\nstate-dir = /";
+	struct conf *conf;
+
+	memset(text + strlen(text), 'x', 1000);
+	conf = good(text);
+	CU_ASSERT_EQUAL(strlen(conf->state_dir), 1001);
+	conf_free(conf);
+}
+
+static void
+test_single_address_uplink(void)
+{
+	/* What a Qubes netvm gives its clients: /32 and a gateway outside of it. */
+	conf_free(good(GATEWAY "[port up]\ndevice = kernel:eth0\nrole = uplink\n"
+			       "address = 10.137.0.6/32\ngateway = 10.138.0.5\n"));
+}
+
+static void
+test_lines(void)
+{
+	bad(GOOD "nonsense\n", ":16: \"nonsense\" is neither [SECTION] nor KEY = VALUE\n");
+	bad("\n\n" GOOD "\n# x\n  mac : 3\n",
+		":20: \"mac : 3\" is neither [SECTION] nor KEY = VALUE\n");
+	bad(GOOD "ma c = 3\n", ":16: \"ma c\" cannot be a key\n");
+	bad(GOOD "= 3\n", ":16: \"\" cannot be a key\n");
+	bad(GOOD "mac: 3=4\n", ":16: \"mac: 3\" cannot be a key\n");
+	bad("workers = 3\n" GOOD,
+		":1: workers: stands before the first section; allowed: [sluice], [gateway], "
+		"[port NAME], [qube NAME], [timeouts]\n");
+	/* inih would take an indented line for a continuation of the value before it. */
+	bad(GOOD "  mac = 3\n",
+		":16: mac: \"3\" is not a MAC; allowed: a unicast MAC such as 00:16:3e:5e:6c:00\n");
+}
+
+static void
+test_bytes(void)
+{
+	static const char nul[] = GOOD "mac = 00\0:16\n[qube work]\n";
+	char expected[512];
+	struct conf *conf;
+
+	CU_ASSERT_EQUAL(load_bytes(nul, sizeof(nul) - 1, &conf), -EINVAL);
+	snprintf(expected, sizeof(expected),
+		"%s:16: byte 0x00 is not text\n"
+		"%s:17: [qube work] stands a second time, first on line 14\n",
+		conf_path, conf_path);
+	CU_ASSERT_STRING_EQUAL(reported, expected);
+	bad("[sluice]\r\nworkers = 1\r\n" GOOD,
+		":1: DOS line end (byte 0x0d); save the file with Unix line ends\n");
+	bad("\xef\xbb\xbf" GOOD, ":1: starts with a byte order mark; save it without\n");
+	bad(GOOD "\x1b[31m\n", ":16: byte 0x1b is not text\n");
+	conf_free(good(GOOD "# caf\xc3\xa9\n"));
+}
+
+static void
+test_long_line(void)
+{
+	static char text[(1 << 20) + 4096];
+
+	strcpy(text, GOOD "mac = ");
+	memset(text + strlen(text), 'x', 1 << 20);
+	strcat(text, "\nbogus = 1\n");
+	bad(text, ":16: line is longer than 4094 bytes\n"
+		  ":17: bogus: unknown key in [qube work]; allowed: address, address6, mac, "
+		  "rules\n");
+}
+
+static void
+test_sections(void)
+{
+	bad(GOOD "[gateway]\naddress = junk\n",
+		":16: [gateway] stands a second time, first on line 1\n");
+	bad(GOOD "[qube work]\n", ":16: [qube work] stands a second time, first on line 14\n");
+	bad(GOOD "[port work]\n", ":16: [port work] stands a second time, first on line 10\n");
+	bad(GOOD "[Gateway]\n",
+		":16: unknown section [Gateway]; allowed: [sluice], [gateway], [port NAME], "
+		"[qube NAME], [timeouts]\n");
+	bad(GOOD "[sluice main]\n", ":16: [sluice] takes no name, \"main\" is too much\n");
+	bad(GOOD "[sluice\nworkers = 1\n",
+		":16: \"[sluice\" is no section header, \"]\" is missing\n");
+	bad(GOOD "[sluice] x\n",
+		":16: \"[sluice] x\" is no section header, text follows its \"]\"\n");
+	bad(GOOD "[qube]\n", ":16: [qube NAME]: name \"\" is empty; allowed: 1 to 31 letters, "
+			     "digits and - _ .\n");
+	bad(GOOD "[qube a b]\n", ":16: [qube NAME]: name \"a b\" holds something else than "
+				 "letters, digits and - _ .; "
+				 "allowed: 1 to 31 letters, digits and - _ .\n");
+	bad(GOOD "[qube -a]\n", ":16: [qube NAME]: name \"-a\" does not start with a letter or "
+				"digit; allowed: 1 to "
+				"31 letters, digits and - _ .\n");
+	bad(GOOD "[qube a23456789012345678901234567890ab]\n",
+		":16: [qube NAME]: name \"a23456789012345678901234567890ab\" is longer than 31 "
+		"bytes; allowed: 1 to 31 letters, digits and - _ .\n");
+	conf_free(good(GOOD "[sluice] ; ours\n[qube a234567890123456789012345678901]\n"
+			    "address = 10.137.0.17\n"));
+}
+
+static void
+test_keys(void)
+{
+	bad(GOOD "adress = 10.1.1.1\n", ":16: adress: unknown key in [qube work]; allowed: "
+					"address, address6, mac, rules\n");
+	bad(GOOD "address = 10.137.0.17\n",
+		":16: address: stands a second time, first on line 15\n");
+	bad(GOOD "rules =\n",
+		":16: rules: has no value; allowed: the path of a rules file, relative "
+		"to the configuration file\n");
+	bad(GOOD "rules = ; later\n",
+		":16: rules: has no value; allowed: the path of a rules file, relative to the "
+		"configuration file\n");
+}
+
+static void
+test_numbers(void)
+{
+	bad(GOOD "[sluice]\nworkers = 0\n",
+		":17: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n");
+	bad(GOOD "[sluice]\nworkers = 65\n",
+		":17: workers: \"65\" is over 64; allowed: 1..64, worker lcores\n");
+	bad(GOOD "[sluice]\nworkers = 4294967297\n",
+		":17: workers: \"4294967297\" is over 64; allowed: 1..64, worker lcores\n");
+	bad(GOOD "[sluice]\nworkers = -1\n",
+		":17: workers: \"-1\" is not a number; allowed: 1..64, worker lcores\n");
+	bad(GOOD "[sluice]\nflows = 1k\n",
+		":17: flows: \"1k\" is not a number; allowed: 1024..16777216, flows per worker\n");
+	bad(GOOD "[sluice]\nflows = 1023\n",
+		":17: flows: \"1023\" is under 1024; allowed: 1024..16777216, flows per worker\n");
+	bad(GOOD "[timeouts]\ntcp-syn-sent = 4\nudp = 3\n",
+		":17: tcp-syn-sent: \"4\" is under 5; allowed: 5..3600, seconds: SYN sent, nothing "
+		"heard yet\n"
+		":18: udp: unknown key in [timeouts]; allowed: tcp-syn-sent, tcp-syn-recv, "
+		"tcp-established, tcp-fin-wait, tcp-close-wait, tcp-last-ack, tcp-time-wait, "
+		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other\n");
+	bad(GOOD "[sluice]\nsocket = run/s\n", ":17: socket: \"run/s\" is not an absolute path; "
+					       "allowed: an absolute path of at most "
+					       "107 bytes for the control socket\n");
+	bad(GOOD "[sluice]\nsocket = "
+		 "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+		":17: socket: \"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" "
+		"is "
+		"too long for a socket; allowed: an absolute path of at most 107 bytes for the "
+		"control socket\n");
+}
+
+#define DEVICE_ALLOWED "allowed: kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS\n"
+
+static void
+test_devices(void)
+{
+	static const struct {
+		const char *device, *reason;
+	} devices[] = {
+		{"eth0", "is no kind of device"},
+		{"kernel:", "names no interface"},
+		{"kernel:a/b", "has no possible interface name"},
+		{"kernel:a b", "has no possible interface name"},
+		{"kernel:..", "has no possible interface name"},
+		{"kernel:a234567890123456", "has an interface name over 15 bytes"},
+		{"pci:", "is not a PCI address"},
+		{"pci:0000:03:00", "is not a PCI address"},
+		{"pci:0000:03:00.8", "is not a PCI address"},
+		{"pci:0000:03:20.0", "has a PCI device number over 1f"},
+		{"pci:0000:0g:00.0", "is not a PCI address"},
+		{"dpdk:", "has no DPDK device arguments"},
+		{"dpdk:--vdev", "has no DPDK device arguments"},
+		{"dpdk:net_null0 --no-pci", "has a blank in its DPDK device arguments"},
+	};
+	char text[1024], expected[256];
+
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+		snprintf(text, sizeof(text),
+			"%s[port x]\ndevice = %s\nrole = qube\nqube = x\n"
+			"[qube x]\naddress = 10.137.0.17\n",
+			GOOD, devices[i].device);
+		snprintf(expected, sizeof(expected), ":17: device: \"%s\" %s; " DEVICE_ALLOWED,
+			devices[i].device, devices[i].reason);
+		bad(text, expected);
+	}
+	bad(GOOD "[port x]\ndevice = kernel:eth0\nrole = qube\nqube = x\n[qube x]\n"
+		 "address = 10.137.0.17\n",
+		":17: device: is already used by [port uplink] (line 5)\n");
+}
+
+static void
+test_ports(void)
+{
+	bad(GOOD "[port x]\n", ":16: [port x]: device is missing; " DEVICE_ALLOWED
+			       ":16: [port x]: role is missing; allowed: uplink or qube\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = router\n",
+		":18: role: \"router\" is no role; allowed: uplink or qube\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = uplink\naddress = 10.9.9.9/24\n",
+		":18: role: a second uplink, the first is [port uplink] (line 4); allowed: exactly "
+		"one\n");
+	bad(GATEWAY WORK,
+		":9: no port is the uplink; exactly one [port NAME] needs role = uplink\n");
+	bad("", ":1: no port is the uplink; exactly one [port NAME] needs role = uplink\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\n",
+		":16: [port x]: qube is missing; allowed: the NAME of a [qube NAME] section, for "
+		"role "
+		"= qube\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = nobody\n",
+		":19: qube: there is no section [qube nobody]\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = work\n",
+		":19: qube: \"work\" already lives on [port work] (line 10)\n");
+	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = a/b\n",
+		":19: qube: \"a/b\" holds something else than letters, digits and - _ .; allowed: "
+		"the "
+		"NAME of a [qube NAME] section, for role = qube\n");
+	bad(GATEWAY UPLINK "qube = work\n" WORK, ":10: qube: belongs to a port with role = qube\n");
+	bad(GATEWAY UPLINK "[port work]\ndevice = kernel:v\nrole = qube\nqube = work\n"
+			   "address = 10.137.0.16/32\n[qube work]\naddress = 10.137.0.16\n",
+		":14: address: belongs to a port with role = uplink; the addresses of a qube stand "
+		"in "
+		"its [qube NAME] section\n"
+		":16: address: \"10.137.0.16\" is already the address of [port work] (line 14)\n");
+}
+
+#define PORT(lines) GATEWAY "[port up]\ndevice = kernel:eth0\nrole = uplink\n" lines
+#define LINK_ALLOWED "allowed: our IPv4 ADDRESS/LENGTH there, for role = uplink\n"
+#define RESOLVERS_ALLOWED                                                                     \
+	"allowed: up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = " \
+	"uplink\n"
+
+static void
+test_uplink(void)
+{
+	bad(PORT(""), ":4: [port up]: needs address or address6\n");
+	bad(PORT("address = 192.168.50.1\n"),
+		":7: address: \"192.168.50.1\" has no /LENGTH; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.1/33\n"),
+		":7: address: \"192.168.50.1/33\" has a prefix length over 32; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.1/0\n"),
+		":7: address: \"192.168.50.1/0\" has prefix length 0: everything would be on the "
+		"link; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.1/x\n"), ":7: address: \"192.168.50.1/x\" has no number as "
+						"its prefix length; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.0/24\n"), ":7: address: \"192.168.50.0/24\" is the network "
+						 "itself, not an address in it; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.255/24\n"),
+		":7: address: \"192.168.50.255/24\" is the broadcast address of its "
+		"network; " LINK_ALLOWED);
+	bad(PORT("address = 2001:db8::1/64\n"),
+		":7: address: \"2001:db8::1/64\" is an IPv6 address; " LINK_ALLOWED);
+	bad(PORT("address = 192.168.50.1/24\ngateway = 192.168.51.2\n"),
+		":8: gateway: \"192.168.51.2\" is not on the link; allowed: an address in "
+		"192.168.50.0/24\n");
+	bad(PORT("address = 192.168.50.1/24\ngateway6 = fe80::1\n"),
+		":8: gateway6: needs address6 in the same section\n");
+	bad(PORT("address = 192.168.50.1/24\ngateway = 192.168.50.1\n"),
+		":8: gateway: \"192.168.50.1\" is already the address of [port up] (line 7)\n");
+	bad(PORT("address6 = 2001:db8::1/64\ngateway6 = 2001:db8:0:1::1\n"),
+		":8: gateway6: \"2001:db8:0:1::1\" is not on the link; allowed: an address in "
+		"2001:db8::/64\n");
+	bad(PORT("address = 192.168.50.1/24\ndns = 192.168.50.2 nine\n"),
+		":8: dns: \"192.168.50.2 nine\" is wrong: \"nine\" is not an IPv4 "
+		"address; " RESOLVERS_ALLOWED);
+	bad(PORT("address = 192.168.50.1/24\ndns = 1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5 1.1.1.6 "
+		 "1.1.1.7 1.1.1.8 1.1.1.9\n"),
+		":8: dns: \"1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5 1.1.1.6 1.1.1.7 1.1.1.8 \" "
+		"holds more "
+		"than 8 addresses; " RESOLVERS_ALLOWED);
+	bad(PORT("address = 192.168.50.1/24\ndns = 127.0.0.53\n"),
+		":8: dns: \"127.0.0.53\" is wrong: \"127.0.0.53\" is a loopback "
+		"address; " RESOLVERS_ALLOWED);
+	bad(PORT("address = 192.168.50.1/24\ndns = 10.139.1.2\n"),
+		":8: dns: \"10.139.1.2\" is already the dns of [gateway] (line 3)\n");
+	conf_free(good(PORT("address = 192.168.50.0/31\ngateway = 192.168.50.1\n")));
+}
+
+static void
+test_qubes(void)
+{
+	bad(GOOD "[qube x]\n", ":16: [qube x]: needs address or address6\n");
+	bad(GOOD "[qube x]\naddress = 10.137.0.17/32\n",
+		":17: address: \"10.137.0.17/32\" has a prefix length, a qube has single "
+		"addresses; "
+		"allowed: an IPv4 address without a length\n");
+	bad(GOOD "[qube x]\naddress = 224.0.0.1\n", ":17: address: \"224.0.0.1\" is a multicast "
+						    "address; allowed: an IPv4 address without "
+						    "a length\n");
+	bad(GOOD "[qube x]\naddress = 255.255.255.255\n",
+		":17: address: \"255.255.255.255\" is a broadcast or reserved address; allowed: an "
+		"IPv4 address without a length\n");
+	bad(GOOD "[qube x]\naddress6 = fe80::1\n",
+		":17: address6: \"fe80::1\" is a link-local address; allowed: an IPv6 address "
+		"without "
+		"a length\n"
+		":1: [gateway]: address6 is missing: [qube x] has an IPv6 address\n");
+	bad(UPLINK WORK, ":12: address: needs a section [gateway] with address\n");
+	bad("[gateway]\ndns = 10.139.1.1\n" UPLINK WORK,
+		":1: [gateway]: address is missing: [qube work] has an IPv4 address\n");
+	bad(GOOD "[qube x]\naddress = 10.137.0.16\n",
+		":17: address: \"10.137.0.16\" is already the address of [qube work] (line 15)\n");
+	bad(GOOD "[qube x]\naddress = 10.137.0.1\n",
+		":17: address: \"10.137.0.1\" is already the address of [gateway] (line 2)\n");
+	bad(GOOD "[qube x]\naddress = 10.139.1.2\n",
+		":17: address: \"10.139.1.2\" is already the dns of [gateway] (line 3)\n");
+	bad(GOOD "[qube x]\naddress = 192.168.50.1\n", ":17: address: \"192.168.50.1\" is already "
+						       "the address of [port uplink] (line 7)\n");
+	bad(GOOD "[qube x]\naddress = 192.168.50.2\n",
+		":8: gateway: \"192.168.50.2\" is already the address of [qube x] (line 17)\n"
+		":9: dns: \"192.168.50.2\" is already the address of [qube x] (line 17)\n");
+	bad(GOOD "mac = 01:16:3e:5e:6c:00\n", ":16: mac: \"01:16:3e:5e:6c:00\" is a multicast MAC; "
+					      "allowed: a unicast MAC such as "
+					      "00:16:3e:5e:6c:00\n");
+	bad(GOOD "mac = 00-16-3e-5e-6c-00\n",
+		":16: mac: \"00-16-3e-5e-6c-00\" is not a MAC; allowed: a unicast MAC such as "
+		"00:16:3e:5e:6c:00\n");
+	bad(GOOD "mac = 00:00:00:00:00:00\n", ":16: mac: \"00:00:00:00:00:00\" is no station's "
+					      "MAC; allowed: a unicast MAC such as "
+					      "00:16:3e:5e:6c:00\n");
+}
+
+static void
+test_all_errors(void)
+{
+	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
+	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
+		":2: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n"
+		":3: colour: unknown key in [sluice]; allowed: workers, flows, socket, state-dir\n"
+		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "
+		"every qube\n"
+		":9: no port is the uplink; exactly one [port NAME] needs role = uplink\n"
+		":9: address: \"10.0.0.7\" is already the address of [qube a] (line 7)\n");
+}
+
+static void
+test_error_flood(void)
+{
+	static char text[1 << 20];
+	struct conf *conf;
+	unsigned lines = 0;
+
+	memset(text, 0, sizeof(text));
+	for (size_t i = 0; i + 2 < sizeof(text); i += 2)
+		memcpy(text + i, "x\n", 2);
+	CU_ASSERT_EQUAL(load(text, &conf), -EINVAL);
+	for (const char *byte = reported; *byte != '\0'; byte++)
+		lines += *byte == '\n';
+	CU_ASSERT_EQUAL(lines, 101);
+	CU_ASSERT_PTR_NOT_NULL(strstr(reported, "100 errors, further ones are not shown"));
+}
+
+static void
+test_counts(void)
+{
+	static char text[1 << 20];
+	char *end = stpcpy(text, GATEWAY UPLINK);
+	struct conf *conf;
+
+	for (unsigned i = 0; i < QUBES_MAX; i++)
+		end += sprintf(end,
+			"[port p%u]\ndevice = kernel:v%u\nrole = qube\nqube = q%u\n[qube q%u]\n"
+			"address = 10.1.%u.%u\n",
+			i, i, i, i, i / 250, 1 + i % 250);
+	conf = good(text);
+	CU_ASSERT_EQUAL(conf->qube_count, QUBES_MAX);
+	CU_ASSERT_EQUAL(conf->port_count, QUBES_MAX + 1);
+	CU_ASSERT_STRING_EQUAL(conf->qubes[999].name, "q999");
+	conf_free(conf);
+	strcpy(end, "[qube more]\naddress = 10.2.0.1\n");
+	bad(text, ":6010: more than 1000 qubes\n");
+}
+
+static void
+test_files(void)
+{
+	char path[160], expected[256];
+	struct conf *conf = NULL;
+
+	reported[0] = '\0';
+	snprintf(path, sizeof(path), "%s/absent.conf", directory);
+	CU_ASSERT_EQUAL(conf_load(path, &report, &conf), -ENOENT);
+	snprintf(expected, sizeof(expected), "%s: No such file or directory\n", path);
+	CU_ASSERT_STRING_EQUAL(reported, expected);
+	CU_ASSERT_PTR_NULL(conf);
+	reported[0] = '\0';
+	CU_ASSERT_EQUAL(conf_load(directory, &report, &conf), -EISDIR);
+	snprintf(expected, sizeof(expected), "%s: Is a directory\n", directory);
+	CU_ASSERT_STRING_EQUAL(reported, expected);
+	reported[0] = '\0';
+	CU_ASSERT_EQUAL(conf_load("/dev/zero", &report, &conf), -EFBIG);
+	CU_ASSERT_STRING_EQUAL(reported, "/dev/zero: too large for what it is said to be\n");
+}
+
+/* A bad rules file refuses its qube; the file that names it stays good. */
+static void
+expect_rules(const char *rules, size_t length, const char *error)
+{
+	char expected[1024];
+	struct conf *conf;
+
+	write_bytes("work.rules", rules, length);
+	CU_ASSERT_EQUAL_FATAL(
+		load(GOOD "rules = work.rules\n[qube other]\naddress = 10.137.0.17\n", &conf), 0);
+	if (error == NULL) {
+		CU_ASSERT_STRING_EQUAL(reported, "");
+		CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_VALID);
+		CU_ASSERT_PTR_NULL(conf->qubes[0].rules_error);
+	} else {
+		snprintf(expected, sizeof(expected),
+			"%s/work.rules%s; everything from qube work is refused\n", directory,
+			error);
+		CU_ASSERT_STRING_EQUAL(reported, expected);
+		CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_BAD);
+		snprintf(expected, sizeof(expected), "%s/work.rules%s", directory, error);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(conf->qubes[0].rules_error);
+		CU_ASSERT_STRING_EQUAL(conf->qubes[0].rules_error, expected);
+		CU_ASSERT_EQUAL(conf->qubes[0].ruleset.count, 0);
+	}
+	CU_ASSERT_EQUAL(conf->qubes[1].state, RULES_NONE);
+	conf_free(conf);
+}
+
+static void
+test_rules(void)
+{
+	static const char good_rules[] = "policy=drop\naction=accept dsthost=a.b\n";
+	static const char bad_rules[] = "policy=drop\n\naction=accept proto=tcp dstports=80443\n";
+	static const char nul_rules[] = "policy=drop\n\n\0action=accept\n";
+	char path[160];
+	struct conf *conf;
+
+	expect_rules(good_rules, sizeof(good_rules) - 1, NULL);
+	expect_rules(bad_rules, sizeof(bad_rules) - 1, ":3: dstports: 80443 is over 65535");
+	/* A NUL must not hide what follows it. */
+	expect_rules(nul_rules, sizeof(nul_rules) - 1, ":3: syntax: byte 0x00 is not text");
+
+	snprintf(path, sizeof(path), "%s/work.rules", directory);
+	unlink(path);
+	CU_ASSERT_EQUAL_FATAL(load(GOOD "rules = work.rules\n", &conf), 0);
+	CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_BAD);
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(reported, "work.rules: No such file or directory; everything"));
+	CU_ASSERT_STRING_EQUAL(conf->qubes[0].rules_path, path);
+	conf_free(conf);
+	/* A pipe without a writer would hold the daemon for ever. */
+	CU_ASSERT_EQUAL_FATAL(mkfifo(path, 0600), 0);
+	CU_ASSERT_EQUAL_FATAL(load(GOOD "rules = work.rules\n", &conf), 0);
+	CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_BAD);
+	CU_ASSERT_PTR_NOT_NULL(strstr(reported, "work.rules: not a regular file"));
+	conf_free(conf);
+	unlink(path);
+}
+
+static void
+test_report(void)
+{
+	reported[0] = '\0';
+	report_line(&report, "a%sb", "\x1b[2J\n\t\x7f");
+	CU_ASSERT_STRING_EQUAL(reported, "a?[2J???b\n");
+	report_line(NULL, "nobody listens");
+	CU_ASSERT_STRING_EQUAL(reported, "a?[2J???b\n");
+}
+
+/* Damage a good file in a few places: whatever comes of it, no crash, and an error says where. */
+static void
+test_random(void)
+{
+	static const char bytes[] = "=[];#: \t\n\0\r\x7f\xffx0/.";
+	uint64_t state = 42;
+	bool sound = true;
+
+	for (unsigned round = 0; round < 4000; round++) {
+		char text[] = GOOD "mac = 00:16:3e:5e:6c:00\n[timeouts]\nother = 600\n";
+		struct conf *conf;
+
+		for (unsigned i = 0; i <= round % 6; i++) {
+			size_t at, with;
+
+			state = state * UINT64_C(6364136223846793005) + 1;
+			at = (size_t)(state >> 33) % (sizeof(text) - 1);
+			state = state * UINT64_C(6364136223846793005) + 1;
+			with = (size_t)(state >> 33) % (sizeof(bytes) - 1);
+			text[at] = bytes[with];
+		}
+		if (load_bytes(text, sizeof(text) - 1, &conf) == 0) {
+			sound &= conf->port_count >= 1;
+			conf_free(conf);
+		} else {
+			sound &= strncmp(reported, conf_path, strlen(conf_path)) == 0 &&
+				 reported[strlen(conf_path)] == ':' && conf == NULL;
+		}
+	}
+	CU_ASSERT_TRUE(sound);
+}
+
+int
+main(void)
+{
+	static const struct unit_test tests[] = {
+		{"defaults", test_defaults},
+		{"every value arrives", test_values},
+		{"a value may be long", test_long_value},
+		{"an uplink may have a single address", test_single_address_uplink},
+		{"lines that are nothing, with their numbers", test_lines},
+		{"bytes that are no text", test_bytes},
+		{"a line of 1 MB", test_long_line},
+		{"sections", test_sections},
+		{"keys", test_keys},
+		{"numbers and paths", test_numbers},
+		{"devices", test_devices},
+		{"ports", test_ports},
+		{"the uplink", test_uplink},
+		{"qubes", test_qubes},
+		{"all errors of a file are reported", test_all_errors},
+		{"a flood of errors is cut", test_error_flood},
+		{"a thousand qubes and no more", test_counts},
+		{"files that cannot be read", test_files},
+		{"a bad rules file refuses its qube only", test_rules},
+		{"a report is one clean line", test_report},
+		{"4,000 damaged files", test_random},
+	};
+	char command[160];
+	int status;
+
+	if (mkdtemp(directory) == NULL)
+		return 1;
+	snprintf(conf_path, sizeof(conf_path), "%s/sluice.conf", directory);
+	status = UNIT_RUN("conf", tests);
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	return system(command) == 0 ? status : 1;
+}

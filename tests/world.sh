@@ -1,0 +1,335 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# `make run`: see sluice work. Two qubes, a firewall and a host beyond its uplink, each in a network
+# namespace of its own, and ordinary programs that talk to each other through the firewall.
+#
+#   KEEP=1      stay up afterwards, to look around in it
+#   PCAP=FILE   take a capture through the same data path instead; needs no root
+#   MODE=kernel let the kernel with nftables be the firewall, to check this script
+#
+# One line per check: what should happen, what happened, and which drop reason was counted. The exit
+# status is 0 only when all of them are right.
+# shellcheck source=smoke/lib.sh
+source "$(dirname "$0")/smoke/lib.sh"
+
+DEMO=$WORLD_ROOT/pcaps/demo
+MEGABYTES=200
+AT_ONCE_MS=1000
+# the kernel answers while connect() still holds the socket, which then hears of it a second later
+[[ $MODE == sluice ]] || AT_ONCE_MS=2000
+wrong=0
+
+if [[ -t 1 ]]; then
+    green=$'\e[32m' red=$'\e[31m' bold=$'\e[1m' plain=$'\e[0m'
+else
+    green='' red='' bold='' plain=''
+fi
+
+# verdict RIGHT EXPECTED HAPPENED
+verdict() {
+    local mark="${green}ok  ${plain}"
+    if (($1 == 0)); then
+        mark="${red}FAIL${plain}"
+        wrong=$((wrong + 1))
+    fi
+    printf '%s  %-62s  %s\n' "$mark" "$2" "$3"
+}
+
+# --- a capture instead --------------------------------------------------------------------------
+
+# Each port's file of the case that is shipped: in-PORT.pcap.
+replay_demo() {
+    local file port inputs=()
+    for file in "$DEMO"/in-*.pcap; do
+        [[ -e $file ]] || fail "no capture in $DEMO"
+        port=$(basename "$file" .pcap)
+        inputs+=(--in "${port#in-}=$file")
+    done
+    replay "${inputs[@]}"
+}
+
+# The capture is taken for what a qube sent, or PORT of the example when PCAP is PORT=FILE.
+replay_file() {
+    local port file
+    if [[ $1 == *=* && ! -e $1 ]]; then
+        port=${1%%=*} file=${1#*=}
+    else
+        file=$1
+        port=$(awk '/^\[port / { name = $2; sub("]", "", name) }
+            /^role *= *qube/ { print name; exit }' "$DEMO/sluice.conf")
+    fi
+    [[ -r $file ]] || fail "$file: no such file"
+    replay --in "$port=$file"
+}
+
+replay() {
+    local status=0 verdicts
+    verdicts=$(mktemp)
+    echo "sluice-replay --config $DEMO/sluice.conf $*"
+    echo
+    "$BUILD/app/sluice-replay" --config "$DEMO/sluice.conf" "$@" --verdicts "$verdicts" \
+        >"$verdicts.table" || status=$?
+    "$PYTHON" - "$verdicts" <<-'PYTHON'
+		import itertools, json, sys
+
+		SHOWN = 40
+		with open(sys.argv[1]) as file:
+		    packets = [json.loads(line) for line in itertools.islice(file, SHOWN + 1)]
+		row = "{:>5} {:>10}  {:<10} {:<5} {:<46} {:<8} {:<18} {:<16} {}".format
+		print(row("n", "seconds", "from", "", "", "verdict", "reason", "rule", "to").rstrip())
+		for p in packets[:SHOWN]:
+		    ends = " > ".join(p.get(key) or "-" for key in ("source", "destination"))
+		    seconds = f"{float(p['time']) - float(packets[0]['time']):.6f}"
+		    texts = (p.get(key) for key in ("verdict", "reason", "rule", "out"))
+		    print(
+		        row(
+		            p["n"],
+		            seconds,
+		            p["port"],
+		            p.get("proto") or "",
+		            ends,
+		            *(text or "-" for text in texts),
+		        )
+		    )
+		if len(packets) > SHOWN:
+		    print("      ... and so on: --verdicts has them all")
+	PYTHON
+    echo
+    cat "$verdicts.table"
+    rm -f "$verdicts" "$verdicts.table"
+    return "$status"
+}
+
+# --- the world ----------------------------------------------------------------------------------
+
+world_start() {
+    local began=$EPOCHREALTIME
+    world_create work personal
+    # Port 81 falls to the policy; 82 to a rule of its own. There is a server on both.
+    qube_rules work <<-RULES
+		policy=drop
+		action=accept specialtarget=dns
+		action=accept dst4=$HOST/32 proto=tcp dstports=80-80
+		action=accept dst4=$HOST/32 proto=udp dstports=7000-7000
+		action=drop dst4=$HOST/32 proto=tcp dstports=82
+		action=accept dst6=$HOST6/128 proto=tcp dstports=80-80
+	RULES
+    # A mistake that is easily made: the rules of this qube cannot be trusted, so nothing passes.
+    qube_rules personal <<-RULES
+		policy=accept
+		action=drop dst4=$HOST/32 proto=tcp dstports=80443
+	RULES
+    mkdir "$WORLD/www"
+    echo "hello from the uplink host" >"$WORLD/www/index"
+    head -c "${MEGABYTES}M" /dev/urandom >"$WORLD/www/download"
+    in_background "$WORLD/uplink_host.log" in_uplink "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/uplink_host.py" "$WORLD/www" 80 81 82 -- 7000
+    in_background "$WORLD/dnsmasq.log" in_uplink dnsmasq --keep-in-foreground --conf-file=/dev/null \
+        --no-resolv --no-hosts --pid-file= --user=root --listen-address="$HOST" --bind-interfaces \
+        --address="/uplink.test/$HOST"
+    wait_for 10 "the web server of the uplink host" test -e "$WORLD/www/ready"
+    wait_for 10 "the resolver of the uplink host" in_uplink dig +time=1 +tries=1 "@$HOST" uplink.test
+    firewall_start
+    printf '%s\n\n' "${bold}work and personal -- $MODE firewall, $WORKERS worker(s) -- uplink host${plain}   up in $(
+        awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'
+    )"
+}
+
+# curl QUBE OPTION... URL: sets `said` to what curl had to say and `took` to the milliseconds.
+curl_from() {
+    local began=${EPOCHREALTIME/[.,]/} status=0
+    said=$(in_qube "$1" curl -sS --noproxy '*' --max-time 60 "${@:2}" 2>&1) || status=$?
+    took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+    said=${said//$'\n'/ }
+    return "$status"
+}
+
+check_http() {
+    local right=0
+    curl_from "$1" "$2" && [[ $said == "hello from the uplink host" ]] && right=1
+    verdict "$right" "$3" "'$said' in $took ms"
+}
+
+gigabits() {
+    awk -v speed="$1" 'BEGIN { printf "%.1f Gbit/s", speed * 8 / 1e9 }'
+}
+
+# Twice: whoever compares or keeps what arrives is slower than the network.
+check_download() {
+    local right=0
+    if curl_from work -o /dev/null -w '%{speed_download}' "http://$HOST/download"; then
+        said=$(gigabits "$said")
+        if in_qube work curl -sS --noproxy '*' --max-time 60 "http://$HOST/download" |
+            cmp -s - "$WORLD/www/download"; then
+            right=1
+        else
+            said+=", but what arrived differs"
+        fi
+    fi
+    verdict "$right" "work downloads $MEGABYTES MB by HTTP: arrives whole" "$said"
+}
+
+# The server writes over a file whose memory is there already, for the same reason.
+check_upload() {
+    local right=0
+    head -c "${MEGABYTES}M" /dev/zero >"$WORLD/www/uploaded"
+    if curl_from work -T "$WORLD/www/download" -w '%{speed_upload}' "http://$HOST/uploaded"; then
+        said=$(gigabits "$said")
+        if cmp -s "$WORLD/www/uploaded" "$WORLD/www/download"; then
+            right=1
+        else
+            said+=", but what arrived differs"
+        fi
+    fi
+    rm -f "$WORLD/www/uploaded"
+    verdict "$right" "work uploads $MEGABYTES MB by HTTP: arrives whole" "$said"
+}
+
+check_dns() {
+    local right=0 answer
+    answer=$(in_qube work dig +short +time=2 +tries=2 "${@:2}" "@$1" uplink.test 2>&1) || true
+    [[ $answer != "$HOST" ]] || right=1
+    verdict "$right" "work asks virtual DNS $1${2:+ by TCP}: resolved" \
+        "uplink.test is ${answer//$'\n'/ }"
+}
+
+# check_refused QUBE URL REASON ERROR EXPECTED: refused at once, and counted.
+check_refused() {
+    local right=0 before after
+    before=$(drops "$3")
+    if curl_from "$1" -v "$2"; then
+        said="went through"
+    else
+        after=$(drops "$3")
+        # only verbose curl tells what the kernel told it
+        said=${said##* failed: }
+        said=${said%% \**}
+        [[ $said != "$4" ]] || ((took >= AT_ONCE_MS || after <= before)) || right=1
+        said="'$said' after $took ms; $3 +$((after - before))"
+    fi
+    verdict "$right" "$5" "$said"
+}
+
+datagrams() { grep -c " $1\$" "$WORLD/www/datagrams" || true; }
+
+# Datagrams do not overtake each other on the way: when the one sent last is there and the one with
+# the wrong source is not, that one was dropped.
+check_spoofed() {
+    local right=0 before after
+    before=$(drops source-address)
+    in_qube work ip address add "$(qube_address personal)/32" dev eth0
+    echo genuine | in_qube work nc -4 -u -w 1 -s "$(qube_address work)" "$HOST" 7000 || true
+    echo spoofed | in_qube work nc -4 -u -w 1 -s "$(qube_address personal)" "$HOST" 7000 || true
+    echo genuine | in_qube work nc -4 -u -w 1 -s "$(qube_address work)" "$HOST" 7000 || true
+    in_qube work ip address delete "$(qube_address personal)/32" dev eth0
+    after=$(drops source-address)
+    [[ $(datagrams genuine) != 2 || $(datagrams spoofed) != 0 ]] || ((after <= before)) || right=1
+    verdict "$right" "work sends UDP with personal's address as source: dropped" \
+        "$(datagrams genuine) of 2 genuine and $(datagrams spoofed) of 1 spoofed arrived; source-address +$((after - before))"
+}
+
+check_unsolicited() {
+    local right=0 before after status=0 said took began=${EPOCHREALTIME/[.,]/}
+    before=$(drops no-flow)
+    said=$(in_uplink curl -sS --noproxy '*' --connect-timeout 2 "$1" 2>&1) || status=$?
+    took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
+    after=$(drops no-flow)
+    # 28 is curl's time-out: no answer of any kind
+    ((status != 28 || after <= before)) || right=1
+    verdict "$right" "$2" "'${said#*) }'; no-flow +$((after - before))"
+}
+
+check_ping() {
+    local right=0 answer
+    if answer=$(in_qube work ping -n -c 1 -W 2 "$1" 2>&1); then
+        right=1
+        answer="answered, $(sed -n 's/.* time=/round trip /p' <<<"$answer")"
+    else
+        answer="no answer"
+    fi
+    verdict "$right" "work pings the gateway $1: answered" "$answer"
+}
+
+checks() {
+    check_http work "http://$HOST/" "work opens allowed HTTP by address: passes"
+    check_download
+    check_upload
+    check_dns "${VIRTUAL_DNS[0]}"
+    check_dns "${VIRTUAL_DNS[1]}" +tcp
+    check_ping "$GATEWAY"
+    check_refused work "http://$HOST:81/" policy "No route to host" \
+        "work opens port 81, no rule for it: prohibited at once"
+    check_refused work "http://$HOST:82/" rule "No route to host" \
+        "work opens port 82, a rule drops it: prohibited at once"
+    check_refused personal "http://$HOST/" bad-rules "No route to host" \
+        "personal has a mistake in its rules: everything prohibited"
+    check_spoofed
+    check_unsolicited "http://$UPLINK/" "uplink host opens HTTP on the firewall: silence"
+    check_http work "http://[$HOST6]/" "work opens allowed HTTP by IPv6 address: passes"
+    check_refused work "http://[$HOST6]:81/" policy "Permission denied" \
+        "work opens port 81 by IPv6: prohibited at once"
+    check_ping "$GATEWAY6"
+}
+
+check_end() {
+    local right=0 status=0
+    firewall_stop || status=$?
+    if ((status != 0)); then
+        verdict 0 "sluiced ends cleanly on SIGTERM" "exit status $status"
+        return
+    fi
+    curl_from work --connect-timeout 1 "http://$HOST/" || right=1
+    verdict "$right" "sluiced ends on SIGTERM: nothing is forwarded afterwards" "$said"
+}
+
+stay() {
+    local qube
+    for qube in "${WORLD_QUBES[@]}"; do
+        mkdir -p "/etc/netns/$WORLD_NAME-$qube"
+        printf 'nameserver %s\n' "${VIRTUAL_DNS[@]}" >"/etc/netns/$WORLD_NAME-$qube/resolv.conf"
+    done
+    echo
+    echo "The world stays up until Ctrl-C. As root, in another terminal:"
+    for qube in "${WORLD_QUBES[@]}"; do
+        printf '  %-46s # a shell in qube %s, rules: %s\n' "ip netns exec $WORLD_NAME-$qube bash" \
+            "$qube" "$WORLD/$qube.rules"
+    done
+    printf '  %-46s # on the uplink host\n' "ip netns exec $WORLD_NAME-up bash"
+    echo "  curl http://$HOST/; curl http://uplink.test/; curl http://$HOST:81/    # to try there"
+    [[ $MODE != sluice ]] ||
+        echo "  tests/smoke/control.py $WORLD/control.sock counters        # what was counted"
+    while true; do
+        sleep 3600 &
+        wait $!
+    done
+}
+
+main() {
+    if [[ -n ${PCAP:-} ]]; then
+        replay_file "$PCAP"
+        return
+    fi
+    if ((EUID != 0)); then
+        echo "Without root there are no network namespaces; this is the shipped capture instead."
+        replay_demo
+        return
+    fi
+    # a reason to skip a test is a failure of what the user asked for
+    (world_require curl dig nc dnsmasq cmp) || exit 1
+    world_start
+    checks
+    echo
+    if ((wrong)); then
+        echo "${red}$wrong wrong${plain}"
+        [[ $MODE == kernel ]] || tail -n 20 "$WORLD/sluiced.log"
+    else
+        echo "${green}all right${plain}"
+    fi
+    if [[ ${KEEP:-} == 1 ]]; then
+        stay
+    fi
+    return $((wrong != 0))
+}
+
+main "$@"
