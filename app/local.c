@@ -162,10 +162,12 @@ static void
 uplink_heard(struct worker *worker, struct port *port, enum family family,
 	const union address *address, const void *mac)
 {
-	uint16_t neighbour = neighbour_find(port->neighbours, family, address);
+	uint64_t word = mac_word(mac);
 
-	if (neighbour != NEIGHBOUR_NONE && (*(const uint8_t *)mac & 1) == 0)
-		neighbour_learn(port->neighbours, neighbour, mac_word(mac), worker->now_ms);
+	/* what nobody can have, or only we */
+	if (word == 0 || (*(const uint8_t *)mac & 1) != 0 || word == mac_word(port->mac))
+		return;
+	neighbour_heard(port->neighbours, family, address, word, worker->now_ms);
 }
 
 static void

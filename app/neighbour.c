@@ -28,6 +28,8 @@
 #define FAILED_MS 3000
 /* REACHABLE_TIME is 30 s; a word from the neighbour itself starts it again. */
 #define CONFIRM_MS 30000
+/* Workers read the clock once per burst, so their times differ by as much as one takes. */
+#define CLOCK_SKEW_MS 10000
 
 struct entry {
 	_Atomic uint64_t link;
@@ -205,17 +207,51 @@ neighbour_mac(const struct neighbour_table *table, uint16_t index, const union a
 	return link & MAC_MASK;
 }
 
+/*
+ * @p link is what the entry held when the caller knew whose it is. If it was claimed for somebody
+ * else since, what was said is not about him.
+ */
+static void
+entry_learn(struct entry *entry, uint64_t link, uint64_t mac, uint32_t now_ms)
+{
+	/* Another worker may count a question or give up meanwhile: that makes it no other host. */
+	while (link_state(link) != NEIGHBOUR_EMPTY) {
+		uint64_t seen = link;
+
+		if (atomic_compare_exchange_strong(
+			    &entry->link, &seen, link_make(link, NEIGHBOUR_REACHABLE, mac))) {
+			atomic_store(&entry->confirmed_ms, now_ms);
+			atomic_store(&entry->asked, 0);
+			return;
+		}
+		if ((seen & VERSION_MASK) != (link & VERSION_MASK))
+			return;
+		link = seen;
+	}
+}
+
 void
 neighbour_learn(struct neighbour_table *table, uint16_t index, uint64_t mac, uint32_t now_ms)
 {
 	struct entry *entry = &table->entries[index];
-	uint64_t link = atomic_load(&entry->link);
 
-	atomic_store(&entry->confirmed_ms, now_ms);
-	atomic_store(&entry->asked, 0);
-	/* If the entry was claimed for somebody else meanwhile, what was said is not about him. */
-	atomic_compare_exchange_strong(
-		&entry->link, &link, link_make(link, NEIGHBOUR_REACHABLE, mac));
+	entry_learn(entry, atomic_load(&entry->link), mac, now_ms);
+}
+
+void
+neighbour_heard(struct neighbour_table *table, enum family family, const union address *address,
+	uint64_t mac, uint32_t now_ms)
+{
+	uint16_t index = neighbour_find(table, family, address);
+	struct entry *entry;
+	uint64_t link;
+
+	if (index == NEIGHBOUR_NONE)
+		return;
+	entry = &table->entries[index];
+	link = atomic_load(&entry->link);
+	if (entry_is(entry, family, address))
+		entry_learn(entry, link, mac, now_ms);
 }
 
 enum neighbour_state
@@ -239,8 +275,10 @@ static bool
 entry_take_turn(struct entry *entry, uint32_t interval_ms, uint32_t now_ms)
 {
 	uint32_t asked_ms = atomic_load(&entry->asked_ms);
+	uint32_t passed_ms = now_ms - asked_ms;
 
-	return (int32_t)(now_ms - asked_ms) >= (int32_t)interval_ms &&
+	/* A clock of another worker may be a little ahead; weeks of silence must not look so. */
+	return passed_ms >= interval_ms && passed_ms <= UINT32_MAX - CLOCK_SKEW_MS &&
 		atomic_compare_exchange_strong(&entry->asked_ms, &asked_ms, now_ms);
 }
 

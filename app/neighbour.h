@@ -56,9 +56,13 @@ uint16_t neighbour_find(
 uint64_t neighbour_mac(
 	const struct neighbour_table *table, uint16_t index, const union address *address);
 
-/** Record what a neighbour said of itself. */
+/** Record the MAC of a pinned entry. */
 void neighbour_learn(
 	struct neighbour_table *table, uint16_t index, uint64_t mac, uint32_t now_ms);
+
+/** Record what a neighbour said of itself, if it has an entry. */
+void neighbour_heard(struct neighbour_table *table, enum family family,
+	const union address *address, uint64_t mac, uint32_t now_ms);
 
 enum neighbour_state neighbour_state(const struct neighbour_table *table, uint16_t index);
 

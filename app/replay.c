@@ -23,18 +23,15 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include <rte_eal.h>
-#include <rte_errno.h>
 #include <rte_ether.h>
-#include <rte_log.h>
 
 #include "app/capture.h"
 #include "app/dataplane.h"
+#include "app/eal.h"
 #include "app/port_replay.h"
 #include "app/station.h"
 #include "app/verdict.h"
@@ -318,32 +315,6 @@ inputs_survey(struct replay *replay, struct station *stations)
 	return 0;
 }
 
-/* EAL with nothing but memory: no devices, no files, no hugepages. */
-static int
-eal_start(const struct conf *conf)
-{
-	/* flows with their table entries, mbufs, rings and rule tables */
-	uint64_t megabytes = 512 + ((uint64_t)conf->workers * conf->flows * 256 >> 20);
-	char memory[24], lcores[24];
-	char *arguments[] = {"sluice-replay", "--no-huge", "--in-memory", "--no-pci",
-		"--no-telemetry", "--no-shconf", "--log-level", "error", "-m", memory, "--lcores",
-		lcores, NULL};
-	cpu_set_t cpus;
-	int cpu = 0;
-
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
-		while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, &cpus))
-			cpu++;
-	snprintf(memory, sizeof(memory), "%" PRIu64, megabytes);
-	snprintf(lcores, sizeof(lcores), "0@%d", cpu);
-	if (rte_eal_init((int)(sizeof(arguments) / sizeof(arguments[0])) - 1, arguments) < 0) {
-		fprintf(stderr, "sluice-replay: DPDK does not start with %s MiB of memory: %s\n",
-			memory, rte_strerror(rte_errno));
-		return -EIO;
-	}
-	return 0;
-}
-
 static int
 dataplane_start(struct replay *replay)
 {
@@ -471,8 +442,6 @@ burst_run(struct replay *replay)
 		if (port_replay_flush(&dataplane->ports[i], sent_write, replay) < 0)
 			status = -ENOMEM;
 	verdict_flush(&replay->log);
-	if (status < 0)
-		report_line(&replay->report, "sluice-replay: out of memory");
 	return status;
 }
 
@@ -667,8 +636,8 @@ replay_run(struct replay *replay)
 	if (replay->options.workers != 0)
 		replay->conf->workers = replay->options.workers;
 	if ((status = inputs_resolve(replay)) < 0 || (status = inputs_open(replay)) < 0 ||
-		(status = eal_start(replay->conf)) < 0 || (status = dataplane_start(replay)) < 0 ||
-		(status = outputs_open(replay)) < 0)
+		(status = eal_start("sluice-replay", replay->conf, true, &replay->report)) < 0 ||
+		(status = dataplane_start(replay)) < 0 || (status = outputs_open(replay)) < 0)
 		return status;
 	status = feed(replay);
 	summary(replay);
@@ -682,7 +651,11 @@ main(int argc, char **argv)
 	int status = options_parse(&replay.options, argc, argv);
 
 	if (status == EXIT_DONE) {
-		if (replay_run(&replay) < 0)
+		int error = replay_run(&replay);
+
+		if (error == -ENOMEM) /* everything else has been reported where it was met */
+			report_line(&replay.report, "sluice-replay: out of memory");
+		if (error < 0)
 			status = EXIT_FAILED;
 	}
 	if (replay_finish(&replay) < 0)

@@ -41,8 +41,10 @@ static bool
 limit_allows(struct worker *worker, uint16_t port)
 {
 	struct answer_limit *limit = &worker->limits[port];
+	uint32_t left_ms = limit->window_ends_ms - worker->now_ms;
 
-	if (!time_after_ms(limit->window_ends_ms, worker->now_ms)) {
+	/* An end further away than a window is one of weeks ago: the clock turns over. */
+	if (left_ms == 0 || left_ms > LIMIT_WINDOW_MS) {
 		uint64_t random = worker_random(worker);
 
 		limit->left = (uint16_t)(LIMIT_LEAST + random % LIMIT_SPREAD);

@@ -6,8 +6,9 @@
  * port's peers send to the outside goes to its MAC. Captures of a live link hold both directions,
  * so the first frame may as well be one that the firewall sent. The addresses we know tell the
  * directions apart: on a qube's port, what has the qube's address as source came in and what has
- * it as destination went out; on the uplink it is our own address, the other way round. Only when
- * no frame carries a known address does the first unicast IP frame count as one to us.
+ * it as destination went out; on the uplink it is our own address, the other way round. A firewall
+ * forwards to one station, so a multicast with our address was never ours. Only when no frame
+ * carries a known address does the first unicast IP frame count as one to us.
  */
 #include "app/station.h"
 
@@ -71,6 +72,7 @@ station_observe(struct station *station, const struct policy *policy,
 	union address source, destination;
 	const union address *known = NULL;
 	bool from_known, to_known;
+	bool unicast;
 	enum family family;
 
 	if (station->clue == STATION_INBOUND ||
@@ -82,10 +84,11 @@ station_observe(struct station *station, const struct policy *policy,
 		known = &port->address[family];
 	from_known = known != NULL && address_equal(&source, known);
 	to_known = known != NULL && address_equal(&destination, known);
+	unicast = rte_is_valid_assigned_ether_addr(&ethernet->dst_addr);
 
 	if (port->role == ROLE_QUBE ? from_known : to_known)
 		station_learn(station, STATION_INBOUND, &ethernet->dst_addr);
-	else if (port->role == ROLE_QUBE ? to_known : from_known)
+	else if (unicast && (port->role == ROLE_QUBE ? to_known : from_known))
 		station_learn(station, STATION_OUTBOUND, &ethernet->src_addr);
 	else
 		station_learn(station, STATION_DESTINATION, &ethernet->dst_addr);

@@ -75,20 +75,6 @@ static const unsigned halves[FAMILIES] = {[FAMILY_IPV4] = 2, [FAMILY_IPV6] = 8};
 
 #define FIELDS(family) (FIELD_DESTINATION + halves[family] + 1)
 
-/*
- * From the most to the least preferred; rte_acl refuses what the CPU or EAL's SIMD width does not
- * allow. Scalar works everywhere.
- */
-static const enum rte_acl_classify_alg methods[] = {
-	RTE_ACL_CLASSIFY_AVX512X32,
-	RTE_ACL_CLASSIFY_AVX512X16,
-	RTE_ACL_CLASSIFY_AVX2,
-	RTE_ACL_CLASSIFY_SSE,
-	RTE_ACL_CLASSIFY_NEON,
-	RTE_ACL_CLASSIFY_ALTIVEC,
-	RTE_ACL_CLASSIFY_SCALAR,
-};
-
 /* Reject what rule.h rules out: rte_acl would build something out of it. */
 static bool
 rule_is_valid(const struct rule *rule)
@@ -269,15 +255,19 @@ context_build(struct acl *acl, const struct acl_entry *entries, unsigned count, 
 	};
 	struct rte_acl_config config;
 	size_t before = heap_used();
+	size_t after;
 	int error = 0;
 
 	snprintf(name, sizeof(name), "acl%u", atomic_fetch_add(&serial, 1));
 	acl->context = rte_acl_create(&parameters);
 	if (acl->context == NULL)
 		return rte_errno != 0 ? -rte_errno : -ENOMEM;
-	for (size_t i = 0; i < RTE_DIM(methods); i++)
-		if (rte_acl_set_ctx_classify(acl->context, methods[i]) == 0)
-			break;
+	/*
+	 * The default is the best that the CPU and EAL's SIMD width allow. On x86 with AVX-512 that
+	 * is its 256-bit form, which EAL allows by itself; the 512-bit form is no faster at our
+	 * bursts.
+	 */
+	rte_acl_set_ctx_classify(acl->context, RTE_ACL_CLASSIFY_DEFAULT);
 
 	/* One by one: a context stores only as many fields per rule as its family has. */
 	for (unsigned i = 0; i < count && error == 0; i++)
@@ -287,7 +277,9 @@ context_build(struct acl *acl, const struct acl_entry *entries, unsigned count, 
 		config_fill(&config, family);
 		error = rte_acl_build(acl->context, &config);
 	}
-	acl->memory += heap_used() - before;
+	after = heap_used();
+	if (after > before) /* whoever else used the heap meanwhile must not make it negative */
+		acl->memory += after - before;
 	return error;
 }
 

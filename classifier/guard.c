@@ -167,8 +167,9 @@ guard_qube(const struct policy *policy, const struct guard_port *port, const str
 	uint64_t source_mac = mac_word(&ethernet->src_addr);
 	enum family family = packet->tuple.family;
 
-	if (unlikely(source_mac != port->peer_mac)) {
-		if (port->peer_mac != 0 || source_mac == port->own_mac || (source_mac & 1) != 0)
+	if (unlikely(source_mac != port->peer_mac || source_mac == 0)) {
+		/* Nobody has the MAC of six zeros: it stands for one not known yet. */
+		if (port->peer_mac != 0 || source_mac == 0 || source_mac == port->own_mac || (source_mac & 1) != 0)
 			return REASON_SOURCE_MAC;
 		if (packet->kind != PACKET_ARP && (packet->flags & PACKET_ND) == 0 && !port->learn)
 			return REASON_MAC_UNKNOWN;
@@ -204,7 +205,9 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
 	enum family family = packet->tuple.family;
 
-	if (unlikely(mac_word(&ethernet->src_addr) == port->own_mac ||
+	uint64_t source_mac = mac_word(&ethernet->src_addr);
+
+	if (unlikely(source_mac == port->own_mac || source_mac == 0 ||
 		    (ethernet->src_addr.addr_bytes[0] & 1) != 0))
 		return REASON_SOURCE_MAC;
 	if (unlikely(packet->kind == PACKET_ARP))
@@ -229,6 +232,7 @@ guard_burst(const struct policy *policy, const struct guard_port *port, struct r
 {
 	const struct policy_port *policy_port = &policy->ports[port->index];
 	const struct qube *qube = NULL;
+	struct guard_port known = *port;
 	struct rte_mbuf *rejected[BURST_MAX];
 	unsigned passed = 0;
 	unsigned failed = 0;
@@ -242,15 +246,20 @@ guard_burst(const struct policy *policy, const struct guard_port *port, struct r
 
 		if (qube != NULL) {
 			packet->qube = policy_port->qube;
-			reason = guard_qube(policy, port, qube, mbuf, packet);
+			reason = guard_qube(policy, &known, qube, mbuf, packet);
 		} else {
-			reason = guard_uplink(policy, port, mbuf, packet);
+			reason = guard_uplink(policy, &known, mbuf, packet);
 		}
 		packet->reason = (uint8_t)reason;
-		if (likely(reason == REASON_NONE))
-			burst[passed++] = mbuf;
-		else
+		if (unlikely(reason != REASON_NONE)) {
 			rejected[failed++] = mbuf;
+			continue;
+		}
+		burst[passed++] = mbuf;
+		/* The first packet to pass teaches, and those behind it are held to it. */
+		if (unlikely(known.learn && known.peer_mac == 0 && qube != NULL))
+			known.peer_mac = mac_word(
+				&rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *)->src_addr);
 	}
 	memcpy(burst + passed, rejected, failed * sizeof(rejected[0]));
 	return passed;

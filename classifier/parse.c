@@ -21,6 +21,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "classifier/checksum.h"
+
 #define ETHERTYPE_QINQ_OLD 0x9100
 
 #define IPV4_HEADER_MIN 20
@@ -31,6 +33,11 @@
 
 /* RFC 8504 section 5.3 lets a node limit the chain; real packets carry one or two. */
 #define EXTENSION_HEADERS_MAX 4
+/*
+ * From the start of the packet to the upper layer, so that all headers fit the least MTU (RFC 7112
+ * section 4; 60 is the longest TCP header). It also keeps them in the first mbuf of any copy.
+ */
+#define HEADER_CHAIN_MAX (1280 - 60)
 #define IPPROTO_MOBILITY 135
 #define IPPROTO_HIP 139
 #define IPPROTO_SHIM6 140
@@ -62,12 +69,8 @@ static bool
 l4_checksum_verified(const struct rte_mbuf *mbuf, const struct packet *packet)
 {
 	uint32_t length = packet->frame_length - packet->l4_offset;
-	uint32_t sum;
-	uint16_t raw;
+	uint32_t sum = checksum_mbuf(mbuf, packet->l4_offset, length);
 
-	if (rte_raw_cksum_mbuf(mbuf, packet->l4_offset, length, &raw) != 0)
-		return false;
-	sum = raw;
 	if (packet->tuple.family == FAMILY_IPV6) {
 		/* RFC 4443 section 2.3: the ICMPv6 sum covers the IPv6 pseudo-header */
 		struct {
@@ -334,6 +337,8 @@ walk_extensions(const struct rte_mbuf *mbuf, struct packet *packet, uint8_t next
 			return REASON_TRUNCATED;
 		next = extension[0];
 		at += ((uint32_t)extension[1] + 1) * 8;
+		if (at - packet->l3_offset > HEADER_CHAIN_MAX)
+			return REASON_EXTENSION_HEADER;
 	}
 }
 

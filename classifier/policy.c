@@ -15,15 +15,15 @@
 
 /*
  * Addresses of qubes differ in their last bytes, which in network order are the high bits of a
- * word; the multiplication carries every bit into the high half of the product.
+ * word: a product carries every bit into its high half, so that half is folded in and taken.
  */
 static inline uint32_t
-owner_hash(enum family family, const union address *address)
+owner_hash(const union address *address)
 {
-	uint64_t low = address->half[0] * UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t high = (address->half[1] + (uint64_t)family) * UINT64_C(0xc2b2ae3d27d4eb4f);
-	uint64_t mixed = (low ^ (low >> 32)) + (high ^ (high >> 29));
+	uint64_t mixed = address->half[0] * UINT64_C(0x9e3779b97f4a7c15) ^
+			 address->half[1] * UINT64_C(0xc2b2ae3d27d4eb4f);
 
+	mixed ^= mixed >> 32;
 	return (uint32_t)((mixed * UINT64_C(0xff51afd7ed558ccd)) >> 32);
 }
 
@@ -31,7 +31,7 @@ owner_hash(enum family family, const union address *address)
 static inline struct policy_owner *
 owner_slot(const struct policy *policy, enum family family, const union address *address)
 {
-	uint32_t slot = owner_hash(family, address) & policy->owner_mask;
+	uint32_t slot = owner_hash(address) & policy->owner_mask;
 
 	while (policy->owners[slot].owner != OWNER_NONE &&
 		(policy->owners[slot].family != family ||

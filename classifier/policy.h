@@ -37,8 +37,8 @@ struct qube {
 	char name[NAME_SIZE];
 	bool has[FAMILIES]; /* may send in that family at all */
 	union address address[FAMILIES];
-	uint16_t port; /* where it lives, PORT_NONE while it is away */
-	struct rules *rules;
+	uint16_t port;       /* where it lives, PORT_NONE while it is away */
+	struct rules *rules; /* never NULL; its state says whether there are any */
 };
 
 enum role { ROLE_UPLINK, ROLE_QUBE };
@@ -83,7 +83,7 @@ struct policy {
 
 /**
  * Find out who owns @p address on our side of the uplink.
- * @param qube out: index of the qube when the answer is OWNER_QUBE
+ * @param qube out: index of the qube when the answer is OWNER_QUBE, else unchanged
  */
 enum owner policy_owner(const struct policy *policy, enum family family,
 	const union address *address, uint16_t *qube);
@@ -96,13 +96,17 @@ int policy_index(struct policy *policy);
 
 /**
  * The real resolver that stands behind a virtual DNS address.
- * @param destination in: a destination; out: the resolver i mod n of virtual address i
+ * @param destination in: an IPv4 destination; out: the resolver i mod n of virtual address i, else
+ *	unchanged
  * @return 1 translated, 0 not a virtual DNS address, -ENOENT no resolver is known
  */
 int policy_resolver(const struct policy *policy, union address *destination);
 
-/** Free a snapshot and drop its references to compiled rules. */
+/** Free a snapshot (NULL is fine) and drop its references to compiled rules. */
 void policy_free(struct policy *policy);
 
+/** Take one more reference to compiled rules, for another snapshot. @return @p rules */
 struct rules *rules_ref(struct rules *rules);
+
+/** Give a reference back (NULL is fine); the last one frees the rules and their acls. */
 void rules_unref(struct rules *rules);

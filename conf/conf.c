@@ -274,8 +274,8 @@ line_check(struct loader *loader, char *buffer)
 	/* inih also splits at a colon; keys of this alphabet leave it only the `=`. */
 	length = strspn(buffer, "abcdefghijklmnopqrstuvwxyz0123456789-");
 	if (length == 0 || buffer + length + strspn(buffer + length, " \t") != equals) {
-		loader_error(loader, loader->line, NULL, "key in \"%.64s\" is wrong; allowed: a-z, 0-9 and -",
-			buffer);
+		loader_error(loader, loader->line, NULL,
+			"key in \"%.64s\" is wrong; allowed: a-z, 0-9 and -", buffer);
 		return false;
 	}
 	return true;

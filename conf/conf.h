@@ -3,8 +3,12 @@
  * sluice.conf: read, checked completely, and turned into a struct conf before anything starts.
  *
  * Every error is written through `report` as one line `FILE:LINE: KEY: what is wrong, what is
- * allowed`; all errors of a file are reported, not only the first. A bad rules file is not an
- * error of the configuration: the qube it belongs to gets state RULES_BAD and the reason.
+ * allowed`; all errors of a file are reported (up to 100), not only the first. What concerns a
+ * whole section names the line of its header, what concerns the whole file its last line.
+ *
+ * A bad rules file is not an error of the configuration: the qube it belongs to gets state
+ * RULES_BAD and the reason, and one line is reported that says so. `sluiced` starts with that qube
+ * refused; `sluiced --check`, asked for validation, must look at the states and fail.
  */
 #pragma once
 
@@ -63,7 +67,7 @@ struct conf_qube {
 	bool has_mac;
 	uint8_t mac[6];
 	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
-	enum rules_state state;
+	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */
 	char *rules_error;      /* RULES_BAD: FILE:LINE: reason */
 	unsigned line;
@@ -89,7 +93,7 @@ struct conf {
 /**
  * Read and check a configuration file and the rules files it names.
  * @return 0 with @p out filled (free with conf_free), -EINVAL when the file has errors (all of
- *	them reported), -errno when it cannot be read (reported)
+ *	them reported), -errno when it cannot be read (reported, without a line number)
  */
 int conf_load(const char *path, const struct report *report, struct conf **out);
 void conf_free(struct conf *conf);

@@ -546,20 +546,22 @@ flow_open(struct flow_table *table, const struct tuple *original, const struct t
 
 	rte_prefetch0(bucket_home(table, hash[0]));
 	rte_prefetch0(bucket_home(table, hash[1]));
+	next = flow->timer_next;
+	/* Filled before it is known to be needed: meanwhile the buckets arrive. */
+	if (unlikely(index != 0 && flow_fill(flow, original, reply) != 0)) {
+		flow->timer_next = next;
+		errno = EINVAL;
+		return NULL;
+	}
 	if (unlikely(table_find(table, original, hash[0]) != 0 ||
 		     table_find(table, reply, hash[1]) != 0 ||
 		     memcmp(original, reply, sizeof(*original)) == 0)) {
+		flow->timer_next = next;
 		errno = EEXIST;
 		return NULL;
 	}
 	if (unlikely(index == 0)) {
 		errno = ENOSPC;
-		return NULL;
-	}
-	next = flow->timer_next;
-	if (unlikely(flow_fill(flow, original, reply) != 0)) {
-		flow->timer_next = next;
-		errno = EINVAL;
 		return NULL;
 	}
 	if (unlikely(table_insert(table, hash[0], index << 1 | DIRECTION_ORIGINAL) != 0)) {
@@ -574,6 +576,7 @@ flow_open(struct flow_table *table, const struct tuple *original, const struct t
 		return NULL;
 	}
 	table->free = next;
+	rte_prefetch0(&table->pool[next]); /* for the one opened next */
 	table->count++;
 	table->opened++;
 	flow->deadline_ms = deadline_ms;

@@ -28,9 +28,11 @@ if [[ ! -e $directory/build.ninja ]]; then
 elif [[ tests/unit -nt $directory/build.ninja ]]; then
     quietly meson setup --reconfigure "$directory"
 fi
+# what ninja would do anyway when a meson.build changed, but not silently
+quietly ninja -C "$directory" build.ninja
 
 if [[ -t 1 ]]; then
     ninja -C "$directory"
 else
-    ninja -C "$directory" --quiet
+    ninja -C "$directory" --quiet | sed '/^ninja: no work to do/d'
 fi

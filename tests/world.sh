@@ -5,7 +5,8 @@
 # namespace of its own, and ordinary programs that talk to each other through the firewall.
 #
 #   KEEP=1      stay up afterwards, to look around in it
-#   PCAP=FILE   take a capture through the same data path instead; needs no root
+#   PCAP=FILE   take a capture through the same data path instead, with the configuration of
+#               pcaps/demo; also PCAP="work=FILE uplink=FILE". Needs no root
 #   MODE=kernel let the kernel with nftables be the firewall, to check this script
 #
 # One line per check: what should happen, what happened, and which drop reason was counted. The exit
@@ -49,18 +50,20 @@ replay_demo() {
     replay "${inputs[@]}"
 }
 
-# The capture is taken for what a qube sent, or PORT of the example when PCAP is PORT=FILE.
-replay_file() {
-    local port file
-    if [[ $1 == *=* && ! -e $1 ]]; then
-        port=${1%%=*} file=${1#*=}
-    else
-        file=$1
+# replay_files [PORT=]FILE...: without a port, the capture is what the first qube of the example sent.
+replay_files() {
+    local word port file inputs=()
+    for word; do
+        file=$word
         port=$(awk '/^\[port / { name = $2; sub("]", "", name) }
             /^role *= *qube/ { print name; exit }' "$DEMO/sluice.conf")
-    fi
-    [[ -r $file ]] || fail "$file: no such file"
-    replay --in "$port=$file"
+        if [[ $word == *=* && ! -e $word ]]; then
+            port=${word%%=*} file=${word#*=}
+        fi
+        [[ -r $file ]] || fail "$file: no such file"
+        inputs+=(--in "$port=$file")
+    done
+    replay "${inputs[@]}"
 }
 
 replay() {
@@ -70,7 +73,7 @@ replay() {
     echo
     "$BUILD/app/sluice-replay" --config "$DEMO/sluice.conf" "$@" --verdicts "$verdicts" \
         >"$verdicts.table" || status=$?
-    "$PYTHON" - "$verdicts" <<-'PYTHON'
+    [[ ! -s $verdicts ]] || "$PYTHON" - "$verdicts" <<-'PYTHON'
 		import itertools, json, sys
 
 		SHOWN = 40
@@ -273,14 +276,15 @@ checks() {
 }
 
 check_end() {
-    local right=0 status=0
-    firewall_stop || status=$?
-    if ((status != 0)); then
-        verdict 0 "sluiced ends cleanly on SIGTERM" "exit status $status"
-        return
+    local right=0 status=0 ended
+    firewall_stop TERM || status=$?
+    if curl_from work --connect-timeout 1 "http://$HOST/"; then
+        said="went through"
+    elif ((status == 0)); then
+        right=1
     fi
-    curl_from work --connect-timeout 1 "http://$HOST/" || right=1
-    verdict "$right" "sluiced ends on SIGTERM: nothing is forwarded afterwards" "$said"
+    ended="exit status $status"
+    verdict "$right" "the firewall ends on SIGTERM: nothing passes any more" "$ended; '${said#*) }'"
 }
 
 stay() {
@@ -307,7 +311,9 @@ stay() {
 
 main() {
     if [[ -n ${PCAP:-} ]]; then
-        replay_file "$PCAP"
+        local words=("$PCAP")
+        [[ -e $PCAP ]] || read -ra words <<<"$PCAP"
+        replay_files "${words[@]}"
         return
     fi
     if ((EUID != 0)); then
@@ -319,6 +325,7 @@ main() {
     (world_require curl dig nc dnsmasq cmp) || exit 1
     world_start
     checks
+    [[ ${KEEP:-} == 1 ]] || check_end
     echo
     if ((wrong)); then
         echo "${red}$wrong wrong${plain}"

@@ -88,6 +88,14 @@ qube_address() { echo "10.137.0.$((16 + $(qube_index "$1")))"; }
 qube_address6() { printf 'fd09:24ef:4179::a89:%x\n' $((16 + $(qube_index "$1"))); }
 qube_vif() { echo "vif$((1 + $(qube_index "$1"))).0"; }
 
+firewall_interfaces() {
+    local qube
+    echo eth0
+    for qube in "${WORLD_QUBES[@]}"; do
+        qube_vif "$qube"
+    done
+}
+
 # world_create QUBE...
 world_create() {
     local qube
@@ -208,7 +216,7 @@ in_background() {
 qube_rules() { cat >"$WORLD/$1.rules"; }
 
 firewall_start() { "${MODE}_start"; }
-firewall_stop() { "${MODE}_stop"; }
+firewall_stop() { "${MODE}_stop" "$@"; }
 
 # drops REASON [QUBE|uplink]: how many packets were dropped for it, in all or of one port.
 drops() { "${MODE}_drops" "$@"; }
@@ -257,7 +265,8 @@ sluice_configure() {
 sluice_start() {
     [[ -e $WORLD/sluice.conf ]] || sluice_configure
     : >"$WORLD/sluiced.log"
-    in_firewall "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
+    # not by in_firewall: the pid must be that of sluiced, not of a shell around it
+    ip netns exec "$WORLD_NAME-fw" "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
         </dev/null >"$WORLD/sluiced.log" 2>&1 &
     FIREWALL_PID=$!
     WORLD_PIDS+=("$FIREWALL_PID")
@@ -271,11 +280,12 @@ sluice_start() {
     fail "sluiced does not start"
 }
 
-# Ends sluiced as systemd would. Its exit status is ours.
+# sluice_stop [SIGNAL]: end sluiced as systemd would, or otherwise. Its exit status is ours.
+# shellcheck disable=SC2120  # signals are for tests
 sluice_stop() {
     local pid=$FIREWALL_PID
     FIREWALL_PID=
-    kill "$pid" || fail "sluiced was not running any more: $(tail -n 5 "$WORLD/sluiced.log")"
+    kill -s "${1:-TERM}" "$pid" || fail "sluiced was not running any more: $(tail -n 5 "$WORLD/sluiced.log")"
     wait "$pid"
 }
 
@@ -291,7 +301,12 @@ sluice_drops() {
 # --- the same, by the kernel --------------------------------------------------------------------
 
 kernel_start() {
-    local qube vif
+    local qube vif interface
+    # sluice leaves the kernel deaf on its interfaces
+    in_firewall nft flush ruleset
+    for interface in $(firewall_interfaces); do
+        in_firewall sysctl -qw "net.ipv4.conf.${interface//.//}.arp_ignore=0"
+    done
     in_firewall sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
         net.ipv6.conf.eth0.disable_ipv6=0
     in_firewall ip address add "$UPLINK/24" dev eth0
@@ -315,7 +330,7 @@ kernel_stop() {
     local interface
     in_firewall nft flush ruleset
     in_firewall sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
-    for interface in eth0 $(for qube in "${WORLD_QUBES[@]}"; do qube_vif "$qube"; done); do
+    for interface in $(firewall_interfaces); do
         in_firewall sysctl -qw "net.ipv6.conf.${interface//.//}.disable_ipv6=1"
         in_firewall ip address flush dev "$interface"
         in_firewall ip route flush dev "$interface"

@@ -272,7 +272,7 @@ test_ipv6_addresses(void)
 struct summed {
 	union address source, destination;
 	rte_be16_t source_port, destination_port;
-	uint8_t rest[30];
+	uint8_t rest[28]; /* no padding */
 };
 
 static struct summed
@@ -624,7 +624,7 @@ test_hash_avalanche(void)
 				((uint8_t *)&tuple)[bit / 8] ^= (uint8_t)(1U << bit % 8);
 				changed = before ^ flow_hash(&secret, &tuple);
 				for (unsigned out = 0; out < 64; out++)
-					flips[out] += changed >> out & 1;
+					flips[out] += (unsigned)(changed >> out & 1);
 			}
 			for (unsigned out = 0; out < 64; out++) {
 				unsigned off = flips[out] > ROUNDS / 2 ? flips[out] - ROUNDS / 2

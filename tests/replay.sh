@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Run one replay case: `tests/replay.sh pcaps/CASE`.
+#
+# A case is a folder with
+#   sluice.conf, *.rules     the configuration
+#   in-PORT[.N].pcap[ng]     what arrives on PORT; inputs are named in the order of their file names
+#   expect-PORT.pcap         what must leave by PORT, to the byte and in this order; no file: nothing
+#   expect-verdicts.json     one verdict per packet; only the keys that stand there are compared
+#   README                   what the case is about
+#
+# It runs with bursts of 32 packets, with single packets and with two workers. All of them must give
+# what is expected, and the same to the byte. With an output folder as second argument the outputs
+# of the first run are kept there.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+case=${1:?usage: tests/replay.sh CASE_DIR [OUT_DIR]}
+case=${case%/}
+replay=${BUILD:-build}/app/sluice-replay
+python=$(command -v /usr/bin/python3 || command -v python3) || {
+    echo "python3 is not installed"
+    exit 77
+}
+[[ -x $replay ]] || {
+    echo "FAIL: $replay is not built"
+    exit 1
+}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+inputs=()
+for file in "$case"/in-*.pcap "$case"/in-*.pcapng; do
+    [[ -e $file ]] || continue
+    port=${file##*/in-}
+    inputs+=(--in "${port%%.*}=$file")
+done
+
+# replay NAME OPTION...: run the case and compare
+replay() {
+    local out=$scratch/$1 name=$1
+    shift
+    mkdir "$out"
+    # the rules of some cases are bad on purpose, so there may be lines on stderr
+    if ! "$replay" --config "$case/sluice.conf" "${inputs[@]}" --out "$out" \
+        --verdicts "$out/verdicts.json" "$@" >"$out/table" 2>"$out/errors"; then
+        echo "$case ($name): sluice-replay $* failed:"
+        cat "$out/errors" "$out/table"
+        failures=$((failures + 1))
+        return
+    fi
+    "$python" tests/replay_compare.py "$case" "$out" >"$out/differences" && return
+    failures=$((failures + 1))
+    # one listing is enough where all runs agree
+    if [[ $name != burst-32 ]] && cmp -s "$scratch/burst-32/differences" "$out/differences"; then
+        echo "$case ($name): differs likewise"
+    else
+        echo "$case ($name): not as expected"
+        cat "$out/differences"
+    fi
+}
+
+replay burst-32 --workers 1 --burst 32
+replay burst-1 --workers 1 --burst 1
+replay burst-64 --workers 1 --burst 64
+replay workers-2 --workers 2 --burst 32
+replay workers-3 --workers 3 --burst 1
+
+[[ -z ${2:-} ]] || cp -r "$scratch/burst-32/." "$2"
+((failures == 0))
