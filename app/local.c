@@ -52,8 +52,8 @@ struct nd_message {
 #define ND_FLAG_SOLICITED 0x40
 
 static struct rte_mbuf *
-frame_new(struct worker *worker, uint16_t port, const void *destination_mac,
-	rte_be16_t ethertype, uint16_t payload)
+frame_new(struct worker *worker, uint16_t port, const void *destination_mac, rte_be16_t ethertype,
+	uint16_t payload)
 {
 	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(worker->dataplane->pool);
 	struct rte_ether_hdr *ethernet;
@@ -66,6 +66,7 @@ frame_new(struct worker *worker, uint16_t port, const void *destination_mac,
 		rte_pktmbuf_free(mbuf);
 		return NULL;
 	}
+	packet_of(mbuf)->serial = cause != NULL ? cause->serial : 0;
 	memset(ethernet, 0, sizeof(*ethernet) + payload);
 	memcpy(&ethernet->dst_addr, destination_mac, RTE_ETHER_ADDR_LEN);
 	memcpy(&ethernet->src_addr, worker->dataplane->ports[port].mac, RTE_ETHER_ADDR_LEN);
@@ -74,10 +75,10 @@ frame_new(struct worker *worker, uint16_t port, const void *destination_mac,
 }
 
 static void
-send_arp(struct worker *worker, uint16_t port, uint16_t opcode, const void *destination_mac,
-	rte_be32_t sender, const void *target_mac, rte_be32_t target)
+send_arp(struct worker *worker, uint16_t port, const struct packet *cause, uint16_t opcode,
+	const void *destination_mac, rte_be32_t sender, const void *target_mac, rte_be32_t target)
 {
-	struct rte_mbuf *mbuf = frame_new(worker, port, destination_mac,
+	struct rte_mbuf *mbuf = frame_new(worker, port, cause, destination_mac,
 		RTE_BE16(RTE_ETHER_TYPE_ARP), sizeof(struct rte_arp_hdr));
 	struct rte_arp_hdr *arp;
 
@@ -97,13 +98,13 @@ send_arp(struct worker *worker, uint16_t port, uint16_t opcode, const void *dest
 }
 
 static void
-send_nd(struct worker *worker, uint16_t port, const void *destination_mac, uint8_t type,
-	uint8_t flags, const union address *source, const union address *destination,
-	const union address *target)
+send_nd(struct worker *worker, uint16_t port, const struct packet *cause,
+	const void *destination_mac, uint8_t type, uint8_t flags, const union address *source,
+	const union address *destination, const union address *target)
 {
-	struct rte_mbuf *mbuf = frame_new(worker, port, destination_mac,
-		RTE_BE16(RTE_ETHER_TYPE_IPV6),
-		(uint16_t)(sizeof(struct rte_ipv6_hdr) + sizeof(struct nd_message)));
+	struct rte_mbuf *mbuf =
+		frame_new(worker, port, cause, destination_mac, RTE_BE16(RTE_ETHER_TYPE_IPV6),
+			(uint16_t)(sizeof(struct rte_ipv6_hdr) + sizeof(struct nd_message)));
 	struct rte_ipv6_hdr *ip;
 	struct nd_message *message;
 	uint8_t *raw;
@@ -122,8 +123,8 @@ send_nd(struct worker *worker, uint16_t port, const void *destination_mac, uint8
 	message->type = type;
 	message->flags = flags;
 	message->target = *target;
-	message->option_type = type == ND_NEIGHBOUR_SOLICITATION ? ND_OPTION_SOURCE_LINK
-								 : ND_OPTION_TARGET_LINK;
+	message->option_type =
+		type == ND_NEIGHBOUR_SOLICITATION ? ND_OPTION_SOURCE_LINK : ND_OPTION_TARGET_LINK;
 	message->option_length = 1;
 	memcpy(message->option_mac, worker->dataplane->ports[port].mac, RTE_ETHER_ADDR_LEN);
 	message->checksum = rte_ipv6_udptcp_cksum(ip, message);
@@ -137,13 +138,13 @@ local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour)
 	static const uint8_t nobody[RTE_ETHER_ADDR_LEN];
 	const struct policy_port *own = &worker->policy->ports[port];
 	union address target;
-	enum family family = neighbour_address(
-		worker->dataplane->ports[port].neighbours, neighbour, &target);
+	enum family family =
+		neighbour_address(worker->dataplane->ports[port].neighbours, neighbour, &target);
 
 	if (own->role != ROLE_UPLINK || !own->has[family])
 		return;
 	if (family == FAMILY_IPV4) {
-		send_arp(worker, port, RTE_ARP_OP_REQUEST, broadcast, own->address[family].v4,
+		send_arp(worker, port, NULL, RTE_ARP_OP_REQUEST, broadcast, own->address[family].v4,
 			nobody, target.v4);
 	} else {
 		/* RFC 4291 section 2.7.1: the solicited-node group; RFC 2464: its MAC */
@@ -152,8 +153,8 @@ local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour)
 
 		memcpy(group.v6 + 13, target.v6 + 13, 3);
 		memcpy(mac + 3, target.v6 + 13, 3);
-		send_nd(worker, port, mac, ND_NEIGHBOUR_SOLICITATION, 0, &own->address[family],
-			&group, &target);
+		send_nd(worker, port, NULL, mac, ND_NEIGHBOUR_SOLICITATION, 0,
+			&own->address[family], &group, &target);
 	}
 }
 
@@ -200,7 +201,7 @@ local_arp(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 		if (!own->has[FAMILY_IPV4] || target != own->address[FAMILY_IPV4].v4)
 			return REASON_LOCAL_IGNORED;
 	}
-	send_arp(worker, port->index, RTE_ARP_OP_REPLY, &arp->arp_data.arp_sha, target,
+	send_arp(worker, port->index, packet, RTE_ARP_OP_REPLY, &arp->arp_data.arp_sha, target,
 		&arp->arp_data.arp_sha, sender.v4);
 	return REASON_NONE;
 }
@@ -213,8 +214,8 @@ static enum reason
 nd_option(const struct rte_mbuf *mbuf, const struct packet *packet, uint8_t wanted,
 	const uint8_t **mac)
 {
-	const uint8_t *options = packet_header(
-		mbuf, packet->l4_offset + ND_MESSAGE_BARE, const uint8_t *);
+	const uint8_t *options =
+		packet_header(mbuf, packet->l4_offset + ND_MESSAGE_BARE, const uint8_t *);
 	uint32_t length = packet->frame_length - packet->l4_offset - (uint32_t)ND_MESSAGE_BARE;
 
 	*mac = NULL;
@@ -248,12 +249,13 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 		rte_pktmbuf_data_len(mbuf) != packet->frame_length)
 		return REASON_NEIGHBOUR_DISCOVERY;
 	memcpy(&target,
-		packet_header(mbuf, packet->l4_offset + offsetof(struct nd_message, target), void *),
+		packet_header(
+			mbuf, packet->l4_offset + offsetof(struct nd_message, target), void *),
 		sizeof(target));
 	if (target.v6[0] == 0xff)
 		return REASON_NEIGHBOUR_DISCOVERY;
-	reason = nd_option(mbuf, packet,
-		solicitation ? ND_OPTION_SOURCE_LINK : ND_OPTION_TARGET_LINK, &mac);
+	reason = nd_option(
+		mbuf, packet, solicitation ? ND_OPTION_SOURCE_LINK : ND_OPTION_TARGET_LINK, &mac);
 	if (reason != REASON_NONE)
 		return reason;
 	if (mac == NULL)
@@ -268,8 +270,8 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 		if (!solicitation)
 			return REASON_NONE;
 		if (address_equal(&target, source) ||
-			address_equal(&target,
-				&worker->policy->qubes[own->qube].address[FAMILY_IPV6]))
+			address_equal(
+				&target, &worker->policy->qubes[own->qube].address[FAMILY_IPV6]))
 			return REASON_LOCAL_IGNORED;
 	} else {
 		uplink_heard(worker, port, FAMILY_IPV6, solicitation ? source : &target, mac);
@@ -279,8 +281,9 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 			!address_equal(&target, &own->address[FAMILY_IPV6]))
 			return REASON_LOCAL_IGNORED;
 	}
-	send_nd(worker, port->index, ethernet->src_addr.addr_bytes, ND_NEIGHBOUR_ADVERTISEMENT,
-		ND_FLAG_ROUTER | ND_FLAG_SOLICITED, &target, source, &target);
+	send_nd(worker, port->index, packet, ethernet->src_addr.addr_bytes,
+		ND_NEIGHBOUR_ADVERTISEMENT, ND_FLAG_ROUTER | ND_FLAG_SOLICITED, &target, source,
+		&target);
 	return REASON_NONE;
 }
 
@@ -333,9 +336,9 @@ is_echo_request(const struct packet *packet)
 		return false;
 	if (packet->tuple.family == FAMILY_IPV4)
 		return packet->icmp_type == ICMP_ECHO_REQUEST &&
-			packet->l4_offset - packet->l3_offset == sizeof(struct rte_ipv4_hdr);
+		       packet->l4_offset - packet->l3_offset == sizeof(struct rte_ipv4_hdr);
 	return packet->icmp_type == ICMP6_ECHO_REQUEST &&
-		packet->l4_offset - packet->l3_offset == sizeof(struct rte_ipv6_hdr);
+	       packet->l4_offset - packet->l3_offset == sizeof(struct rte_ipv6_hdr);
 }
 
 static enum reason

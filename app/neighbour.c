@@ -83,8 +83,8 @@ static bool
 entry_is(const struct entry *entry, enum family family, const union address *address)
 {
 	return entry->family == family &&
-		atomic_load_explicit(&entry->half[0], memory_order_relaxed) == address->half[0] &&
-		atomic_load_explicit(&entry->half[1], memory_order_relaxed) == address->half[1];
+	       atomic_load_explicit(&entry->half[0], memory_order_relaxed) == address->half[0] &&
+	       atomic_load_explicit(&entry->half[1], memory_order_relaxed) == address->half[1];
 }
 
 /* The claim lock is held, or no worker runs yet. */
@@ -125,7 +125,7 @@ first_of_bucket(const struct neighbour_table *table, const union address *addres
 {
 	/* Collisions only cost an attacker's own link a request: no key is needed. */
 	uint64_t mixed = (address->half[0] ^ (address->half[1] * UINT64_C(0x9e3779b97f4a7c15))) *
-		UINT64_C(0xbf58476d1ce4e5b9);
+			 UINT64_C(0xbf58476d1ce4e5b9);
 
 	return NEIGHBOUR_PINNED + (uint32_t)((mixed >> 32) % table->buckets) * BUCKET_ENTRIES;
 }
@@ -279,7 +279,7 @@ entry_take_turn(struct entry *entry, uint32_t interval_ms, uint32_t now_ms)
 
 	/* A clock of another worker may be a little ahead; weeks of silence must not look so. */
 	return passed_ms >= interval_ms && passed_ms <= UINT32_MAX - CLOCK_SKEW_MS &&
-		atomic_compare_exchange_strong(&entry->asked_ms, &asked_ms, now_ms);
+	       atomic_compare_exchange_strong(&entry->asked_ms, &asked_ms, now_ms);
 }
 
 bool

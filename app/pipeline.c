@@ -164,7 +164,8 @@ open_flow(struct worker *worker, struct packet *packet)
 	reason = route_find(worker, packet->tuple.family, &reply.source, &out);
 	flow = NULL;
 	if (reason == REASON_NONE) {
-		flow = flow_open(worker->flows, &packet->tuple, &reply, worker->now_ms);
+		flow = flow_open(worker->flows, &packet->tuple, &reply,
+			track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms));
 		if (flow == NULL)
 			reason = errno == EEXIST ? REASON_PORTS_EXHAUSTED : REASON_FLOWS_EXHAUSTED;
 	}
@@ -247,6 +248,8 @@ static enum reason
 track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	struct table_changes *changes)
 {
+	uint32_t deadline_ms;
+
 	if (unlikely(packet->tuple.protocol == IPPROTO_TCP && !tcp_flags_valid(packet->tcp_flags)))
 		return REASON_TCP_FLAGS;
 	if (unlikely(changes->closed || (changes->opened && packet->flow == NULL))) {
@@ -263,9 +266,14 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 
 	packet->reason = REASON_NONE;
 	packet->rule = packet->flow->rule;
+	deadline_ms = packet->flow->deadline_ms;
 	switch (track_packet(
 		packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
 	case TCP_PASS:
+		/* The wheel finds out by itself about a deadline that moved away only. */
+		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
+			flow_sooner(worker->flows, packet->flow);
+		return REASON_NONE;
 	case TCP_IGNORE:
 		return REASON_NONE;
 	case TCP_REOPEN:

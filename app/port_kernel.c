@@ -367,7 +367,6 @@ frame_receive(struct kernel_port *kernel, struct tpacket2_hdr *header, struct sl
 	if (slot != NULL) {
 		if (!slot_attach(kernel, slot, mbuf, frame, length))
 			goto drop;
-		header->tp_status |= SLOT_HELD;
 		return true;
 	}
 	memcpy(rte_pktmbuf_mtod(mbuf, void *), frame, length);
@@ -425,6 +424,8 @@ kernel_rx_burst(struct port *port, struct rte_mbuf **burst, uint16_t count)
 		header[ready] = kernel_next(kernel, &is_large);
 		if (header[ready] == NULL)
 			break;
+		/* At once: a burst can be longer than the ring, and would take the slot twice. */
+		header[ready]->tp_status |= SLOT_HELD;
 		slot[ready] = is_large ? &kernel->slot[index] : NULL;
 		ready++;
 	}
@@ -437,6 +438,8 @@ kernel_rx_burst(struct port *port, struct rte_mbuf **burst, uint16_t count)
 		/* The frames wait where they are. */
 		kernel->small.next = small_first;
 		kernel->large.next = large_first;
+		for (uint16_t i = 0; i < ready; i++)
+			header[i]->tp_status &= ~SLOT_HELD;
 		return 0;
 	}
 	for (uint16_t i = 0; i < ready; i++) {

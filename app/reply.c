@@ -119,8 +119,8 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 	uint32_t header = family == FAMILY_IPV4 ? (uint32_t)sizeof(struct rte_ipv4_hdr)
 						: (uint32_t)sizeof(struct rte_ipv6_hdr);
 	uint32_t longest = family == FAMILY_IPV4 ? IPV4_ERROR_MAX : IPV6_ERROR_MAX;
-	uint32_t quoted = RTE_MIN(
-		packet->frame_length - packet->l3_offset, longest - header - ICMP_HEADER);
+	uint32_t quoted =
+		RTE_MIN(packet->frame_length - packet->l3_offset, longest - header - ICMP_HEADER);
 	const struct rte_ether_hdr *from = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
 	struct rte_ether_hdr *ethernet;
 	const union address *source;
@@ -149,21 +149,21 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 		rte_pktmbuf_free(reply);
 		return;
 	}
+	packet_of(reply)->serial = packet->serial;
 	ethernet->dst_addr = from->src_addr;
 	memcpy(&ethernet->src_addr, worker->dataplane->ports[packet->in_port].mac,
 		RTE_ETHER_ADDR_LEN);
 	ethernet->ether_type = from->ether_type;
 	l3 = (uint8_t *)(ethernet + 1);
-	original = rte_pktmbuf_read(
-		mbuf, packet->l3_offset, quoted, l3 + header + ICMP_HEADER);
+	original = rte_pktmbuf_read(mbuf, packet->l3_offset, quoted, l3 + header + ICMP_HEADER);
 	if (original != l3 + header + ICMP_HEADER)
 		memcpy(l3 + header + ICMP_HEADER, original, quoted);
 	if (family == FAMILY_IPV4)
-		fill_ipv4(l3, source, &packet->tuple.source, quoted,
-			messages[answer].type[family], messages[answer].code[family], mtu);
+		fill_ipv4(l3, source, &packet->tuple.source, quoted, messages[answer].type[family],
+			messages[answer].code[family], mtu);
 	else
-		fill_ipv6(l3, source, &packet->tuple.source, quoted,
-			messages[answer].type[family], messages[answer].code[family], mtu);
+		fill_ipv6(l3, source, &packet->tuple.source, quoted, messages[answer].type[family],
+			messages[answer].code[family], mtu);
 	worker->counters.answers++;
 	worker_transmit(worker, packet->in_port, reply);
 }

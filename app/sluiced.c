@@ -47,22 +47,17 @@ usage(FILE *stream)
 		stream);
 }
 
-/* Rules that cannot be used are no error of the configuration: their qube is refused. */
+/*
+ * Rules that cannot be used are no error of the configuration: their qube is refused, and
+ * conf_load has said why. Only who asks for a check gets an error for them.
+ */
 static unsigned
-report_bad_rules(const struct conf *conf)
+bad_rules(const struct conf *conf)
 {
 	unsigned bad = 0;
 
-	for (unsigned i = 0; i < conf->qube_count; i++) {
-		const struct conf_qube *qube = &conf->qubes[i];
-
-		if (qube->state != RULES_BAD)
-			continue;
-		bad++;
-		log_line("%s", qube->rules_error);
-		log_line("qube %s: its rules have an error: everything from it is refused",
-			qube->name);
-	}
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		bad += conf->qubes[i].state == RULES_BAD;
 	return bad;
 }
 
@@ -74,7 +69,7 @@ check(const char *path)
 
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
-	bad = report_bad_rules(conf);
+	bad = bad_rules(conf);
 	if (bad == 0)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
@@ -164,7 +159,6 @@ run(const char *path)
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
-	report_bad_rules(daemon.conf);
 	signal(SIGPIPE, SIG_IGN);
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)

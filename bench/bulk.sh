@@ -97,7 +97,7 @@ turn() {
     sample upload "$(stream)"
     sample download "$(stream --reverse)"
     sample small "$(small_packets)"
-    firewall_stop || fail "$MODE did not end cleanly"
+    firewall_stop TERM || fail "$MODE did not end cleanly"
 }
 
 report() {

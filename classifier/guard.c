@@ -58,8 +58,8 @@ ipv6_is_martian(const union address *address)
 	/* ::/96 holds the unspecified, loopback and IPv4-compatible addresses, ::ffff:0:0/96 the
 	 * mapped ones */
 	return ipv6_is_multicast(address) || ipv6_is_link_local(address) ||
-		(address->half[0] == 0 &&
-			(address->word[2] == 0 || address->word[2] == RTE_BE32(0xffff)));
+	       (address->half[0] == 0 &&
+		       (address->word[2] == 0 || address->word[2] == RTE_BE32(0xffff)));
 }
 
 bool
@@ -142,7 +142,7 @@ is_local(const struct policy *policy, const struct packet *packet)
 
 	return (policy->has_gateway[family] &&
 		       address_equal(destination, &policy->gateway[family])) ||
-		(uplink->has[family] && address_equal(destination, &uplink->address[family]));
+	       (uplink->has[family] && address_equal(destination, &uplink->address[family]));
 }
 
 static inline bool
@@ -169,7 +169,8 @@ guard_qube(const struct policy *policy, const struct guard_port *port, const str
 
 	if (unlikely(source_mac != port->peer_mac || source_mac == 0)) {
 		/* Nobody has the MAC of six zeros: it stands for one not known yet. */
-		if (port->peer_mac != 0 || source_mac == 0 || source_mac == port->own_mac || (source_mac & 1) != 0)
+		if (port->peer_mac != 0 || source_mac == 0 || source_mac == port->own_mac ||
+			(source_mac & 1) != 0)
 			return REASON_SOURCE_MAC;
 		if (packet->kind != PACKET_ARP && (packet->flags & PACKET_ND) == 0 && !port->learn)
 			return REASON_MAC_UNKNOWN;
@@ -184,7 +185,7 @@ guard_qube(const struct policy *policy, const struct guard_port *port, const str
 								   : REASON_OTHER_MAC;
 	}
 	if (unlikely(!qube->has[family] ||
-		    !address_equal(&packet->tuple.source, &qube->address[family])))
+		     !address_equal(&packet->tuple.source, &qube->address[family])))
 		return REASON_SOURCE_ADDRESS;
 	if (unlikely(address_equal(&packet->tuple.source, &packet->tuple.destination)))
 		return REASON_LAND;
@@ -208,7 +209,7 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 	uint64_t source_mac = mac_word(&ethernet->src_addr);
 
 	if (unlikely(source_mac == port->own_mac || source_mac == 0 ||
-		    (ethernet->src_addr.addr_bytes[0] & 1) != 0))
+		     (ethernet->src_addr.addr_bytes[0] & 1) != 0))
 		return REASON_SOURCE_MAC;
 	if (unlikely(packet->kind == PACKET_ARP))
 		return guard_arp(policy, NULL, mbuf, packet);
@@ -271,7 +272,7 @@ guard_unsolicited(const struct policy *policy, const struct packet *packet)
 	uint16_t qube;
 
 	return policy_owner(policy, packet->tuple.family, &packet->tuple.source, &qube) ==
-			OWNER_NONE
-		? REASON_NO_FLOW
-		: REASON_DOWNSTREAM_SOURCE;
+			       OWNER_NONE
+		       ? REASON_NO_FLOW
+		       : REASON_DOWNSTREAM_SOURCE;
 }

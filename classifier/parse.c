@@ -240,7 +240,7 @@ ipv4_checksum_verified(const void *header, unsigned length)
 		memcpy(words, header, sizeof(words));
 		memcpy(&last, (const uint8_t *)header + sizeof(words), sizeof(last));
 		sum = (words[0] & UINT32_MAX) + (words[0] >> 32) + (words[1] & UINT32_MAX) +
-			(words[1] >> 32) + last;
+		      (words[1] >> 32) + last;
 		sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
 		sum = (sum & 0xffff) + (sum >> 16);
 		sum = (sum & 0xffff) + (sum >> 16);
@@ -270,8 +270,7 @@ parse_ipv4(struct rte_mbuf *mbuf, struct packet *packet)
 	if (unlikely(!ipv4_checksum_verified(ip, header)))
 		return REASON_IP_CHECKSUM;
 	if (unlikely(header > IPV4_HEADER_MIN)) {
-		reason = check_ipv4_options(
-			(const uint8_t *)(ip + 1), header - IPV4_HEADER_MIN);
+		reason = check_ipv4_options((const uint8_t *)(ip + 1), header - IPV4_HEADER_MIN);
 		if (reason != REASON_NONE)
 			return reason;
 	}
@@ -394,8 +393,7 @@ packet_clear(struct packet *packet, const struct rte_mbuf *mbuf)
 static inline enum reason
 parse_frame(struct rte_mbuf *mbuf, struct packet *packet)
 {
-	const struct rte_ether_hdr *ethernet =
-		rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
+	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
 
 	packet_clear(packet, mbuf);
 	if (unlikely(rte_pktmbuf_data_len(mbuf) < sizeof(*ethernet)))

@@ -125,8 +125,7 @@ static inline unsigned
 bucket_match(const struct bucket *bucket, uint16_t signature)
 {
 #ifdef __SSE2__
-	/* The second load runs past the signatures into `used` and on; those bits are masked off.
-	 */
+	/* The second load runs on past the signatures; what it finds there is masked off. */
 	__m128i wanted = _mm_set1_epi16((short)signature);
 	__m128i low = _mm_load_si128((const __m128i *)(const void *)bucket);
 	__m128i high = _mm_load_si128((const __m128i *)(const void *)bucket + 1);

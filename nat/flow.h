@@ -64,7 +64,7 @@ checksum_adjust(uint16_t checksum, uint16_t delta)
 
 /* One end of a TCP connection, for window tracking. Host order. */
 struct tcp_end {
-	uint32_t end;	  /* highest sequence number sent, plus one */
+	uint32_t end;     /* highest sequence number sent, plus one */
 	uint32_t max_end; /* highest sequence number this end may send */
 	uint32_t max_window;
 	uint8_t scale;
@@ -89,9 +89,9 @@ struct flow {
 	uint8_t state; /* TCP: enum tcp_state; else 0 */
 	uint8_t flags; /* enum flow_flag */
 	uint32_t deadline_ms;
-	uint32_t generation; /* of the policy that let it in or last confirmed it */
+	uint32_t generation;       /* of the policy that let it in or last confirmed it */
 	uint16_t address_delta[2]; /* per direction, what translation adds to a sum of addresses */
-	uint16_t port_delta[2];	   /* likewise to a sum of ports or ICMP identifiers */
+	uint16_t port_delta[2];    /* likewise to a sum of ports or ICMP identifiers */
 	struct flow_way way[2];
 	uint16_t qube; /* whose rules let it in, and whose budget it uses */
 	uint16_t rule; /* that accepted it */
@@ -125,7 +125,8 @@ uint64_t flow_hash(const struct flow_secret *secret, const struct tuple *tuple);
  */
 void flow_lookup_burst(struct flow_table *table, struct rte_mbuf *const *burst, unsigned count);
 
-/** Look up one tuple, whose hash is known. @return the flow or NULL; @p direction is set on a hit */
+/** Look up one tuple, whose hash is known. @return the flow or NULL; @p direction is set on a hit
+ */
 struct flow *flow_lookup(struct flow_table *table, const struct tuple *tuple, uint64_t hash,
 	enum direction *direction);
 

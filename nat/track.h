@@ -24,5 +24,5 @@ uint32_t track_deadline(
 	const struct packet *packet, const struct timeout_values *values, uint32_t now_ms);
 
 /** Set state and deadline of the flow that @p packet has just opened. */
-void track_open(struct flow *flow, const struct packet *packet,
-	const struct timeout_values *values, uint32_t now_ms);
+void track_open(struct flow *flow, const struct packet *packet, const struct timeout_values *values,
+	uint32_t now_ms);

@@ -341,17 +341,16 @@ frame_nd(struct frame *frame, uint8_t type, const uint8_t *destination_mac,
 	union address about = address_of(target, &family);
 	uint8_t *message = frame->bytes + ETHER_HEADER + IPV6_HEADER;
 
-	frame_build(frame,
-		&(struct frame_spec){
-			.destination_mac = destination_mac,
-			.source_mac = source_mac,
-			.source = source,
-			.destination = destination,
-			.protocol = IPPROTO_ICMPV6,
-			.type = type,
-			.ttl = 255,
-			.payload = option_mac != NULL ? 24 : 16,
-		});
+	frame_build(frame, &(struct frame_spec){
+				   .destination_mac = destination_mac,
+				   .source_mac = source_mac,
+				   .source = source,
+				   .destination = destination,
+				   .protocol = IPPROTO_ICMPV6,
+				   .type = type,
+				   .ttl = 255,
+				   .payload = option_mac != NULL ? 24 : 16,
+			   });
 	memset(message + 4, 0, 4);
 	memcpy(message + 8, about.v6, 16);
 	if (option_mac != NULL) {

@@ -25,14 +25,14 @@ struct frame_spec {
 	const char *source; /* address as text: it decides the family */
 	const char *destination;
 	uint8_t protocol;
-	uint8_t ttl;	       /* 0: 64 */
-	uint16_t source_port;  /* ICMP: identifier */
+	uint8_t ttl;          /* 0: 64 */
+	uint16_t source_port; /* ICMP: identifier */
 	uint16_t destination_port;
 	uint8_t tcp_flags;
 	uint8_t tcp_options; /* bytes of NOP, a multiple of four */
 	uint8_t type, code;  /* ICMP */
 	bool df;
-	bool no_checksum;	/* UDP: a checksum of zero */
+	bool no_checksum;       /* UDP: a checksum of zero */
 	uint8_t options_length; /* IPv4 options, a multiple of four */
 	const uint8_t *options;
 	uint16_t extensions_length; /* IPv6: bytes between header and upper layer */

@@ -102,8 +102,8 @@ conf_make(const struct plane_options *options)
 
 	if (mkdtemp(folder) == NULL)
 		abort();
-	file_write(folder, "work.rules",
-		options->rules != NULL ? options->rules : "policy=accept\n");
+	file_write(
+		folder, "work.rules", options->rules != NULL ? options->rules : "policy=accept\n");
 	file_write(folder, "personal.rules", "policy=accept\n");
 	snprintf(path, sizeof(path), "%s/sluice.conf", folder);
 	file = fopen(path, "w");
@@ -135,8 +135,8 @@ struct plane *
 plane_create(const struct plane_options *options)
 {
 	/* fixed, so that a failure happens again */
-	static const struct flow_secret secret = {{0x243f6a8885a308d3, 0x13198a2e03707344,
-		0xa4093822299f31d0, 0x082efa98ec4e6c89}};
+	static const struct flow_secret secret = {
+		{0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89}};
 	struct plane *plane = calloc(1, sizeof(*plane));
 	struct policy *policy;
 
@@ -213,8 +213,8 @@ plane_receive(struct plane *plane, uint16_t port, struct rte_mbuf **burst, unsig
 	for (unsigned i = 0; i < count; i++)
 		packet_of(burst[i])->in_port = port;
 	plane->received += count;
-	dataplane_receive(dataplane->workers[dataplane->ports[port].owner],
-		&dataplane->ports[port], burst, count, plane->now_ms);
+	dataplane_receive(dataplane->workers[dataplane->ports[port].owner], &dataplane->ports[port],
+		burst, count, plane->now_ms);
 	plane_service(plane);
 }
 

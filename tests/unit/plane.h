@@ -20,6 +20,7 @@ enum plane_port { PLANE_UPLINK, PLANE_WORK, PLANE_PERSONAL, PLANE_PORTS };
 #define PLANE_WORK_ADDRESS "10.137.0.16"
 #define PLANE_WORK_ADDRESS6 "fd09::10"
 #define PLANE_PERSONAL_ADDRESS "10.137.0.17"
+#define PLANE_PERSONAL_ADDRESS6 "fd09::11"
 #define PLANE_GATEWAY "10.137.0.1"
 #define PLANE_GATEWAY6 "fd09::1"
 #define PLANE_UPLINK_ADDRESS "192.168.50.1"
@@ -30,8 +31,8 @@ enum plane_port { PLANE_UPLINK, PLANE_WORK, PLANE_PERSONAL, PLANE_PORTS };
 #define PLANE_RESOLVER "192.168.50.53"
 
 extern const uint8_t plane_uplink_mac[6]; /* ours on the uplink */
-extern const uint8_t plane_vif_mac[6];	  /* ours towards qubes */
-extern const uint8_t plane_qube_mac[6];	  /* of every qube */
+extern const uint8_t plane_vif_mac[6];    /* ours towards qubes */
+extern const uint8_t plane_qube_mac[6];   /* of every qube */
 extern const uint8_t plane_router_mac[6];
 extern const uint8_t plane_broadcast[6];
 
@@ -39,8 +40,8 @@ struct plane_options {
 	unsigned workers;  /* 0: one */
 	const char *rules; /* of work; NULL: policy=accept */
 	const char *lines; /* more lines for [sluice], [gateway] follows them */
-	bool automatic;	   /* neighbours resolve by themselves */
-	bool no_mac;	   /* the qubes' MACs are to be learned */
+	bool automatic;    /* neighbours resolve by themselves */
+	bool no_mac;       /* the qubes' MACs are to be learned */
 	bool no_resolver;
 };
 

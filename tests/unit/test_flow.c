@@ -159,8 +159,9 @@ static void
 test_comparison_does_not_trust_the_hash(void)
 {
 	struct flow_table *table = flow_table_create(8, &secret, START_MS, SOCKET_ID_ANY);
+	/* The first words of the IPv6 tuple are those of an IPv4 tuple: only the family differs. */
 	struct tuple tuples[2] = {tuple4(0x0a890010, 40000, 0xc6336401, 443, IPPROTO_UDP),
-		tuple6(address6(0x20010db800000001, 1), 40000, address6(0x20010db800000002, 2),
+		tuple6(address6(0x20010db820010db8, 1), 40000, address6(0x20010db800000002, 2),
 			443)};
 	enum direction direction;
 
@@ -917,7 +918,8 @@ test_due_at_once(void)
 static void
 test_foreign_clock(void)
 {
-	static const uint32_t clocks[] = {0x12345678, 0x90000000, 0xfffffff0, 5, 0x80000000};
+	static const uint32_t clocks[] = {
+		0x90000000, 0x12345678, 0x11111111, 0xfffffff0, 5, 0x80000000};
 	struct lives lives = lives_create(RTE_DIM(clocks), 0);
 
 	for (unsigned i = 0; i < RTE_DIM(clocks); i++) {

@@ -317,7 +317,7 @@ test_ipv4_options(void)
 		{{1, 131, 3, 4}, 4, REASON_SOURCE_ROUTE},
 		{{148, 4, 0, 0, 137, 3, 4, 0}, 8, REASON_SOURCE_ROUTE},
 		{{148, 4, 131, 137, 1, 0, 131, 131}, 8, REASON_NONE}, /* as data they are nothing */
-		{{7, 7, 4, 0, 0, 0, 0, 0}, 8, REASON_NONE},	      /* record route */
+		{{7, 7, 4, 0, 0, 0, 0, 0}, 8, REASON_NONE},           /* record route */
 		{{7, 8, 4, 0, 0, 0, 0, 0}, 8, REASON_NONE},
 		{{7, 9, 4, 0, 0, 0, 0, 0}, 8, REASON_IP_HEADER},
 	};
@@ -563,8 +563,8 @@ test_l4_checksum(void)
 	static const uint8_t protocols[] = {IPPROTO_UDP, IPPROTO_TCP};
 
 	for (unsigned i = 0; i < 2; i++) {
-		static const uint64_t passing[] = {0, RTE_MBUF_F_RX_L4_CKSUM_GOOD,
-			RTE_MBUF_F_RX_L4_CKSUM_NONE};
+		static const uint64_t passing[] = {
+			0, RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE};
 		struct frame_spec spec = spec_of(FAMILY_IPV4, protocols[i]);
 		struct packet packet;
 		struct rte_mbuf *mbuf;
@@ -613,8 +613,8 @@ test_icmp_kinds(void)
 			CU_ASSERT_EQUAL(packet.flags,
 				(query ? PACKET_ICMP_QUERY : 0) | (reply ? PACKET_ICMP_REPLY : 0) |
 					(error ? PACKET_ICMP_ERROR : 0) | (nd ? PACKET_ND : 0));
-			CU_ASSERT_EQUAL(packet.tuple.source_port,
-				query && !reply ? RTE_BE16(40000) : 0);
+			CU_ASSERT_EQUAL(
+				packet.tuple.source_port, query && !reply ? RTE_BE16(40000) : 0);
 			CU_ASSERT_EQUAL(packet.tuple.destination_port,
 				query && reply ? RTE_BE16(40000) : 0);
 			CU_ASSERT_EQUAL(packet.payload_offset, packet.l4_offset + 8);
@@ -737,9 +737,8 @@ test_chains(void)
 		for (uint32_t first = 1; first < frame.length; first++)
 			for (uint32_t rest = 1; rest < 20; rest += 3) {
 				struct packet packet;
-				enum reason reason = parse_mbuf(
-					frame_mbuf_chain(pool, frame.bytes, frame.length, first,
-						rest),
+				enum reason reason = parse_mbuf(frame_mbuf_chain(pool, frame.bytes,
+									frame.length, first, rest),
 					&packet, NULL);
 
 				if (first < whole.payload_offset) {
@@ -748,8 +747,8 @@ test_chains(void)
 				}
 				CU_ASSERT_EQUAL(reason, REASON_NONE);
 				CU_ASSERT_EQUAL(packet.frame_length, whole.frame_length);
-				CU_ASSERT_EQUAL(memcmp(&packet.tuple, &whole.tuple,
-							sizeof(whole.tuple)),
+				CU_ASSERT_EQUAL(
+					memcmp(&packet.tuple, &whole.tuple, sizeof(whole.tuple)),
 					0);
 			}
 	}
@@ -764,23 +763,23 @@ test_chained_checksums(void)
 
 	srand(2);
 	for (unsigned i = 0; i < 3000; i++) {
-		spec = spec_of(i % 2 ? FAMILY_IPV4 : FAMILY_IPV6,
-			i % 2 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+		spec = spec_of(
+			i % 2 ? FAMILY_IPV4 : FAMILY_IPV6, i % 2 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 		spec.payload = (uint16_t)(28 + rand() % 3000);
 		build(&spec);
 		for (uint32_t at = 62; at < frame.length; at++)
 			frame.bytes[at] = i % 3 == 0 ? 0xff : (uint8_t)rand();
 		frame_fix(frame.bytes, frame.length);
-		CU_ASSERT_EQUAL(parse_mbuf(frame_mbuf_chain(pool, frame.bytes, frame.length,
-						   62 + (uint32_t)rand() % 300,
-						   1 + (uint32_t)rand() % 700),
-					&packet, NULL),
+		CU_ASSERT_EQUAL(
+			parse_mbuf(frame_mbuf_chain(pool, frame.bytes, frame.length,
+					   62 + (uint32_t)rand() % 300, 1 + (uint32_t)rand() % 700),
+				&packet, NULL),
 			REASON_NONE);
 		frame.bytes[62 - 1 - rand() % 3] ^= 4;
-		CU_ASSERT_EQUAL(parse_mbuf(frame_mbuf_chain(pool, frame.bytes, frame.length,
-						   62 + (uint32_t)rand() % 300,
-						   1 + (uint32_t)rand() % 700),
-					&packet, NULL),
+		CU_ASSERT_EQUAL(
+			parse_mbuf(frame_mbuf_chain(pool, frame.bytes, frame.length,
+					   62 + (uint32_t)rand() % 300, 1 + (uint32_t)rand() % 700),
+				&packet, NULL),
 			REASON_L4_CHECKSUM);
 	}
 }

@@ -95,6 +95,9 @@ test_icmp_queries(void)
 		in.flags = PACKET_ICMP_QUERY | PACKET_ICMP_REPLY;
 		in.tuple.source_port = 0;
 		CU_ASSERT_EQUAL(worker_of(&out, 7), worker_of(&in, 7));
+		/* All identifiers of one far end go to one worker. */
+		out.tuple.source_port ^= 1;
+		CU_ASSERT_EQUAL(worker_of(&out, 7), worker_of(&in, 7));
 		/* A query from across the uplink and the answer to it. */
 		in.flags = PACKET_ICMP_QUERY;
 		in.tuple.source_port = (uint16_t)rte_rand();
@@ -102,6 +105,8 @@ test_icmp_queries(void)
 		out.flags = PACKET_ICMP_QUERY | PACKET_ICMP_REPLY;
 		out.tuple.source_port = 0;
 		out.tuple.destination_port = in.tuple.source_port;
+		CU_ASSERT_EQUAL(worker_of(&out, 7), worker_of(&in, 7));
+		in.tuple.source_port ^= 0xffff;
 		CU_ASSERT_EQUAL(worker_of(&out, 7), worker_of(&in, 7));
 	}
 }

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Virtual DNS addresses and the resolvers behind them."""
+
+from generator.case import *
+
+
+DNS_RULES = {"work": "policy=drop\naction=accept specialtarget=dns\n"}
+
+
+@a_case
+def dns_two_virtual():
+    case = Case(
+        "dns-two-virtual",
+        "Two virtual DNS addresses, one resolver: both lead to it, UDP and TCP, and answers come "
+        "from the address that was asked. 30 s after the answer the flow is gone.",
+        rules=DNS_RULES,
+    )
+    for index, virtual in enumerate(VIRTUAL_DNS):
+        port = 42000 + index
+        frame = from_qube(WORK, virtual, dns_packet(port, 53, query()))
+        case.out(index, WORK, frame, rule="0000", destination=RESOLVER)
+        frame = from_uplink(RESOLVER, dns_packet(53, port, answer()), ttl=64)
+        case.back(index + 0.02, WORK, frame, rule="0000", source=virtual)
+        frame = from_qube(WORK, virtual, tcp(port, 53, "S"))
+        case.out(index + 0.1, WORK, frame, rule="0000", destination=RESOLVER)
+        frame = from_uplink(RESOLVER, tcp(53, port, "SA", seq=1999, ack=1001), ttl=64)
+        case.back(index + 0.12, WORK, frame, rule="0000", source=virtual)
+    frame = from_uplink(RESOLVER, dns_packet(53, 42000, answer()), ttl=64)
+    case.drop(34, "uplink", frame, "no-flow")
+    # specialtarget=dns is DNS at a virtual address: not the resolver itself, not another port
+    case.refuse(40, WORK, from_qube(WORK, RESOLVER, dns_packet(42002, 53, query())))
+    case.refuse(41, WORK, from_qube(WORK, VIRTUAL_DNS[0], udp(42003, 5353)))
+    case.refuse(42, WORK, from_qube(WORK, VIRTUAL_DNS[0], ping(9)))
+    case.refuse(43, WORK, from_qube(WORK, "10.139.1.3", dns_packet(42004, 53, query())))
+
+
+def dns_uplink(resolvers):
+    return (
+        f"address = {UPLINK}/24\ngateway = {ROUTER}\n"
+        + (f"dns = {resolvers}\n" if resolvers else "")
+        + f"address6 = {UPLINK6}/64\ngateway6 = {ROUTER6}\n"
+    )
+
+
+@a_case
+def dns_two_resolvers():
+    case = Case(
+        "dns-two-resolvers",
+        "Virtual address i leads to resolver i modulo their number: here two of each.",
+        uplink=dns_uplink(f"{RESOLVER} 203.0.113.53"),
+    )
+    for index, (virtual, resolver) in enumerate(zip(VIRTUAL_DNS, (RESOLVER, "203.0.113.53"))):
+        frame = from_qube(WORK, virtual, dns_packet(42010, 53, query()))
+        case.out(index, WORK, frame, destination=resolver)
+        frame = from_uplink(resolver, dns_packet(53, 42010, answer()))
+        case.back(index + 0.02, WORK, frame, source=virtual)
+        # the other resolver was not asked by this address
+    frame = from_uplink("203.0.113.54", dns_packet(53, 42010, answer()))
+    case.drop(3, "uplink", frame, "no-flow")
+
+
+@a_case
+def dns_one_virtual():
+    case = Case(
+        "dns-one-virtual",
+        "One virtual DNS address, two resolvers: the first one is used.",
+        uplink=dns_uplink(f"203.0.113.53 {RESOLVER}"),
+        gateway=f"address = {GATEWAY}\naddress6 = {GATEWAY6}\ndns = {VIRTUAL_DNS[0]}\n",
+    )
+    frame = from_qube(WORK, VIRTUAL_DNS[0], dns_packet(42020, 53, query()))
+    case.out(0, WORK, frame, destination="203.0.113.53")
+    frame = from_uplink("203.0.113.53", dns_packet(53, 42020, answer()))
+    case.back(0.02, WORK, frame, source=VIRTUAL_DNS[0])
+    # the second address is an ordinary one now
+    case.out(1, WORK, from_qube(WORK, VIRTUAL_DNS[1], dns_packet(42021, 53, query())))
+
+
+@a_case
+def dns_no_resolver():
+    case = Case(
+        "dns-no-resolver",
+        "No resolver is known: DNS to a virtual address is dropped in silence.",
+        uplink=dns_uplink(""),
+    )
+    frame = from_qube(WORK, VIRTUAL_DNS[0], dns_packet(42030, 53, query()))
+    case.drop(0, "work", frame, "no-resolver")
+    frame = from_qube(WORK, VIRTUAL_DNS[1], tcp(42030, 53, "S"))
+    case.drop(1, "work", frame, "no-resolver")
+    case.out(2, WORK, from_qube(WORK, SERVER, dns_packet(42030, 53, query())))
+
+
+@a_case
+def dns_rules():
+    case = Case(
+        "dns-rules",
+        "Rules see the resolver, not the virtual address: a rule for the one matches, a rule for "
+        "the other does not. A refusal quotes the packet as the qube sent it.",
+        rules={
+            "work": "policy=drop\n"
+            f"action=drop dst4={VIRTUAL_DNS[0]}/32\n"
+            f"action=accept dst4={RESOLVER}/32 proto=udp dstports=53-53\n",
+            "personal": f"policy=accept\naction=drop specialtarget=dns proto=udp\n",
+        },
+    )
+    frame = from_qube(WORK, VIRTUAL_DNS[0], dns_packet(42040, 53, query()))
+    case.out(0, WORK, frame, rule="0001", destination=RESOLVER)
+    case.refuse(1, WORK, from_qube(WORK, VIRTUAL_DNS[0], tcp(42041, 53, "S")))
+    case.refuse(2, WORK, from_qube(WORK, VIRTUAL_DNS[0], udp(42042, 54)), "rule", "0000")
+    frame = from_qube(PERSONAL, VIRTUAL_DNS[1], dns_packet(42043, 53, query()))
+    case.refuse(3, PERSONAL, frame, "rule", "0000")
+    frame = from_qube(PERSONAL, VIRTUAL_DNS[1], tcp(42043, 53, "S"))
+    case.out(4, PERSONAL, frame, destination=RESOLVER)
