@@ -51,9 +51,10 @@ struct nd_message {
 #define ND_FLAG_ROUTER 0x80
 #define ND_FLAG_SOLICITED 0x40
 
+/* @param cause the packet that this frame answers; NULL if none */
 static struct rte_mbuf *
-frame_new(struct worker *worker, uint16_t port, const void *destination_mac, rte_be16_t ethertype,
-	uint16_t payload)
+frame_new(struct worker *worker, uint16_t port, const struct packet *cause,
+	const void *destination_mac, rte_be16_t ethertype, uint16_t payload)
 {
 	struct rte_mbuf *mbuf = rte_pktmbuf_alloc(worker->dataplane->pool);
 	struct rte_ether_hdr *ethernet;
