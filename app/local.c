@@ -50,6 +50,7 @@ struct nd_message {
 #define ND_MESSAGE_BARE offsetof(struct nd_message, option_type)
 #define ND_FLAG_ROUTER 0x80
 #define ND_FLAG_SOLICITED 0x40
+#define ND_FLAG_OVERRIDE 0x20 /* not for addresses we answer for as a proxy */
 
 /* @param cause the packet that this frame answers; NULL if none */
 static struct rte_mbuf *
@@ -239,6 +240,8 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 	const struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *);
 	const union address *source = &packet->tuple.source;
 	bool solicitation = packet->icmp_type == ND_NEIGHBOUR_SOLICITATION;
+	uint8_t flags = ND_FLAG_ROUTER | ND_FLAG_SOLICITED;
+	uint16_t qube;
 	union address target;
 	const uint8_t *mac;
 	enum reason reason;
@@ -282,9 +285,10 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 			!address_equal(&target, &own->address[FAMILY_IPV6]))
 			return REASON_LOCAL_IGNORED;
 	}
+	if (policy_owner(worker->policy, FAMILY_IPV6, &target, &qube) == OWNER_FIREWALL)
+		flags |= ND_FLAG_OVERRIDE;
 	send_nd(worker, port->index, packet, ethernet->src_addr.addr_bytes,
-		ND_NEIGHBOUR_ADVERTISEMENT, ND_FLAG_ROUTER | ND_FLAG_SOLICITED, &target, source,
-		&target);
+		ND_NEIGHBOUR_ADVERTISEMENT, flags, &target, source, &target);
 	return REASON_NONE;
 }
 

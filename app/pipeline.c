@@ -196,8 +196,12 @@ opens(const struct worker *worker, const struct packet *packet)
 {
 	enum reason reason;
 
-	if (packet->qube == QUBE_NONE)
-		return guard_unsolicited(worker->policy, packet);
+	if (packet->qube == QUBE_NONE) {
+		reason = guard_unsolicited(worker->policy, packet);
+		return reason == REASON_NO_FLOW && (packet->flags & PACKET_ICMP_ERROR) != 0
+			? REASON_ICMP_ERROR
+			: reason;
+	}
 	reason = track_opens(packet);
 	if (reason == REASON_NONE && packet->ttl <= 1)
 		reason = REASON_TIME_EXCEEDED;
@@ -222,70 +226,6 @@ judge_misses(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 	}
 	if (missed > 0)
 		judge_burst(worker->policy, misses, missed);
-}
-
-/* Tracking. */
-
-/* What happened to the flow table since the burst was looked up. */
-struct table_changes {
-	bool opened;
-	bool closed;
-};
-
-static enum reason
-open_judged(struct worker *worker, struct packet *packet, struct table_changes *changes)
-{
-	enum reason reason = packet->reason;
-
-	if (reason == REASON_NONE)
-		reason = open_flow(worker, packet);
-	if (reason == REASON_NONE)
-		changes->opened = true;
-	return reason;
-}
-
-static enum reason
-track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
-	struct table_changes *changes)
-{
-	uint32_t deadline_ms;
-
-	if (unlikely(packet->tuple.protocol == IPPROTO_TCP && !tcp_flags_valid(packet->tcp_flags)))
-		return REASON_TCP_FLAGS;
-	if (unlikely(changes->closed || (changes->opened && packet->flow == NULL))) {
-		enum direction direction = DIRECTION_ORIGINAL;
-		bool known = packet->flow != NULL;
-
-		packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
-		packet->direction = (uint8_t)direction;
-		if (packet->flow == NULL && known)
-			judge_misses(worker, &mbuf, 1);
-	}
-	if (packet->flow == NULL)
-		return open_judged(worker, packet, changes);
-
-	packet->reason = REASON_NONE;
-	packet->rule = packet->flow->rule;
-	deadline_ms = packet->flow->deadline_ms;
-	switch (track_packet(
-		packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
-	case TCP_PASS:
-		/* The wheel finds out by itself about a deadline that moved away only. */
-		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
-			flow_sooner(worker->flows, packet->flow);
-		return REASON_NONE;
-	case TCP_IGNORE:
-		return REASON_NONE;
-	case TCP_REOPEN:
-		flow_end(worker, packet->flow);
-		changes->closed = true;
-		packet->flow = NULL;
-		judge_misses(worker, &mbuf, 1);
-		return open_judged(worker, packet, changes);
-	case TCP_INVALID:
-	default:
-		return REASON_TCP_STATE;
-	}
 }
 
 /* Routing. */
@@ -421,11 +361,82 @@ forward(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	}
 }
 
+/* Tracking. */
+
+/* A burst while it is tracked. */
+struct tracking {
+	/* packets whose flow is tracked but that are not on their way yet */
+	struct rte_mbuf **burst;
+	unsigned passed;
+	/* what happened to the flow table since the burst was looked up */
+	bool opened;
+	bool closed;
+};
+
+static enum reason
+open_judged(struct worker *worker, struct packet *packet, struct tracking *tracking)
+{
+	enum reason reason = packet->reason;
+
+	if (reason == REASON_NONE)
+		reason = open_flow(worker, packet);
+	if (reason == REASON_NONE)
+		tracking->opened = true;
+	return reason;
+}
+
+static enum reason
+track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
+	struct tracking *tracking)
+{
+	uint32_t deadline_ms;
+
+	if (unlikely(packet->tuple.protocol == IPPROTO_TCP && !tcp_flags_valid(packet->tcp_flags)))
+		return REASON_TCP_FLAGS;
+	if (unlikely(tracking->closed || (tracking->opened && packet->flow == NULL))) {
+		enum direction direction = DIRECTION_ORIGINAL;
+		bool known = packet->flow != NULL;
+
+		packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
+		packet->direction = (uint8_t)direction;
+		if (packet->flow == NULL && known)
+			judge_misses(worker, &mbuf, 1);
+	}
+	if (packet->flow == NULL)
+		return open_judged(worker, packet, tracking);
+
+	packet->reason = REASON_NONE;
+	packet->rule = packet->flow->rule;
+	deadline_ms = packet->flow->deadline_ms;
+	switch (track_packet(
+		packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
+	case TCP_PASS:
+		/* The wheel finds out by itself about a deadline that moved away only. */
+		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
+			flow_sooner(worker->flows, packet->flow);
+		return REASON_NONE;
+	case TCP_IGNORE:
+		return REASON_NONE;
+	case TCP_REOPEN:
+		/* Packets before this one may still need the flow that ends here. */
+		forward(worker, tracking->burst, tracking->passed);
+		tracking->passed = 0;
+		flow_end(worker, packet->flow);
+		tracking->closed = true;
+		packet->flow = NULL;
+		packet->rule = RULE_NONE;
+		judge_misses(worker, &mbuf, 1);
+		return open_judged(worker, packet, tracking);
+	case TCP_INVALID:
+	default:
+		return REASON_TCP_STATE;
+	}
+}
+
 void
 pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
-	struct table_changes changes = {false, false};
-	unsigned passed = 0;
+	struct tracking tracking = {.burst = burst};
 
 	if (count == 0)
 		return;
@@ -433,15 +444,15 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	judge_misses(worker, burst, count);
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
-		enum reason reason = track_one(worker, mbuf, packet_of(mbuf), &changes);
+		enum reason reason = track_one(worker, mbuf, packet_of(mbuf), &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
 			worker_drop(worker, mbuf, reason);
 			continue;
 		}
-		burst[passed++] = mbuf;
+		burst[tracking.passed++] = mbuf;
 	}
-	forward(worker, burst, passed);
+	forward(worker, burst, tracking.passed);
 }
 
 /* Hand packets whose flows other workers own to them; keep ours at the front. */

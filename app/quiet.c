@@ -142,23 +142,24 @@ static int
 setting_write(const char *path, const char *value, char *error, size_t error_size)
 {
 	char present[16] = "";
-	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	int result = 0;
 
 	if (fd < 0 && errno == ENOENT)
 		return 0;
-	/* Written only where it differs, so that a read-only /proc that is right already is fine.
-	 */
-	if (fd < 0)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, present, sizeof(present) - 1) < 0 ||
-		((size_t)strspn(present, "0123456789") != strlen(value) ||
-			strncmp(present, value, strlen(value)) != 0)) {
-		if (fd < 0 || write(fd, value, strlen(value)) < 0) {
-			result = -errno;
-			snprintf(error, error_size, "cannot write %s to %s: %s", value, path,
-				strerror(-result));
-		}
+	/* Written only where it differs: somebody may have set it before making /proc read-only. */
+	if (fd >= 0) {
+		if (read(fd, present, sizeof(present) - 1) > 0)
+			present[strcspn(present, "\n")] = '\0';
+		close(fd);
+	}
+	if (strcmp(present, value) == 0)
+		return 0;
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, value, strlen(value)) < 0) {
+		result = -errno;
+		snprintf(error, error_size, "cannot write %s to %s: %s", value, path,
+			strerror(-result));
 	}
 	if (fd >= 0)
 		close(fd);

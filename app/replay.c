@@ -12,7 +12,7 @@
  * - the clock starts at a fixed value and never runs backwards, even where a capture's does;
  * - neighbours resolve by themselves, to 02:01 and the last four bytes of their address;
  * - what is sent is put into the order of the packets that caused it, and bears their time, so
- *   that neither the size of bursts nor the number of workers shows (port_replay.c).
+ *   that neither the size of bursts nor the number of workers shows in it (port_replay.c).
  *
  * Captured checksums are taken as they are. A frame that was captured on the host that sent it may
  * lack one, because hardware was to fill it in; switch transmit offloads off before capturing.
@@ -127,7 +127,9 @@ static const char usage[] =
 	"                      length\n"
 	"  --burst N           packets of one port and millisecond that enter together, 1 to 64;\n"
 	"                      the results do not depend on it (default 32)\n"
-	"  --workers N         in place of the configured number; the results do not depend on it\n"
+	"  --workers N         in place of the configured number; shows only in which external "
+	"port\n"
+	"                      a TCP connection gets when its own is taken\n"
 	"  --help, --version\n"
 	"\n"
 	"A port's own MAC address is found in its captures: where frames of known addresses go, "

@@ -24,6 +24,7 @@ gives to ports whose captures say nothing else. Both qubes have the same MAC, as
 import importlib
 import sys
 
+from generator import readme
 from generator.case import CASES, MAKERS
 
 GROUPS = ("tcp", "flows", "dns", "rules", "local", "guard", "parse", "ipv6", "replay", "demo")
@@ -41,6 +42,7 @@ def main():
     for name, case in CASES.items():
         if not chosen or name in chosen:
             case.write()
+    readme.write()
 
 
 if __name__ == "__main__":

@@ -891,12 +891,20 @@ struct digest {
 };
 
 static uint64_t
-frame_digest(const struct sent *sent)
+frame_digest(struct frame *sent, uint16_t port, bool any_port)
 {
-	uint64_t digest = 14695981039346656037u + sent->port;
+	struct frame_view view = frame_view(sent->bytes, sent->length);
+	uint64_t digest = 14695981039346656037u + port;
 
-	for (uint32_t i = 0; i < sent->frame.length; i++)
-		digest = (digest ^ sent->frame.bytes[i]) * 1099511628211u;
+	/* Who could not keep his port got another: which one is chance. */
+	if (any_port && port == PLANE_UPLINK && view.protocol == IPPROTO_TCP &&
+		(view.source_port < 2000 || view.source_port > 2002)) {
+		CU_ASSERT_EQUAL(frame_faults(sent->bytes, sent->length), 0);
+		sent->bytes[view.l4] = sent->bytes[view.l4 + 1] = 0;
+		frame_fix(sent->bytes, sent->length);
+	}
+	for (uint32_t i = 0; i < sent->length; i++)
+		digest = (digest ^ sent->bytes[i]) * 1099511628211u;
 	return digest;
 }
 
@@ -935,8 +943,9 @@ run_mix(unsigned size, unsigned workers, unsigned seed)
 	for (uint16_t port = 0; port < PLANE_PORTS; port++)
 		for (struct sent *sent; (sent = plane_next(plane, port)) != NULL;) {
 			digest.count++;
-			digest.set += frame_digest(sent);
-			digest.ordered[port] = digest.ordered[port] * 31 + frame_digest(sent);
+			digest.ordered[port] =
+				digest.ordered[port] * 31 + frame_digest(&sent->frame, port, false);
+			digest.set += frame_digest(&sent->frame, port, true);
 			if (sent->frame.length > 14)
 				CU_ASSERT_EQUAL(
 					frame_faults(sent->frame.bytes, sent->frame.length) &
@@ -1014,7 +1023,8 @@ test_handover_full(void)
 	plane_resolve(plane);
 	for (uint16_t i = 0; i < 4000; i++) {
 		struct rte_mbuf *mbuf;
-		struct frame_spec out = from_work(IPPROTO_UDP, REMOTE, (uint16_t)(2000 + i), 4000);
+		struct frame_spec out =
+			from_work(IPPROTO_UDP, REMOTE, (uint16_t)(2000 + i), (uint16_t)(i + 1));
 
 		frame_build(&frame, &out);
 		mbuf = frame_mbuf(dataplane->pool, frame.bytes, frame.length);
