@@ -14,14 +14,24 @@ struct guard_port {
 	bool learn;	   /* replay: while peer_mac is 0, any packet may teach it */
 };
 
-/** Pack six MAC bytes into the low 48 bits of a word, in memory order. */
+/* MAC words are written back by copying their first six bytes. */
+_Static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "little-endian machines only");
+
+/**
+ * Pack six MAC bytes into the low 48 bits of a word, in memory order.
+ *
+ * Two loads and a shift: copying six bytes into a word and reading all eight would wait for the
+ * stores.
+ */
 static inline uint64_t
 mac_word(const void *mac)
 {
-	uint64_t word = 0;
+	uint32_t first;
+	uint16_t rest;
 
-	memcpy(&word, mac, 6);
-	return word;
+	memcpy(&first, mac, sizeof(first));
+	memcpy(&rest, (const uint8_t *)mac + sizeof(first), sizeof(rest));
+	return (uint64_t)rest << 32 | first;
 }
 
 /**

@@ -46,6 +46,9 @@
 
 #define ICMP_HEADER 8
 
+/* What a device may say of these two alone: whoever sends the frame would act upon it. */
+#define OFFLOADS_OF_TCP_AND_UDP (RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_LRO)
+
 enum icmp_type {
 	ICMP_ECHO_REPLY = 0,
 	ICMP_UNREACHABLE = 3,
@@ -183,14 +186,17 @@ parse_l4(struct rte_mbuf *mbuf, struct packet *packet)
 		return REASON_NONE;
 	}
 	case IPPROTO_ICMP:
+		mbuf->ol_flags &= ~OFFLOADS_OF_TCP_AND_UDP;
 		if (packet->tuple.family == FAMILY_IPV6)
 			return REASON_L4_HEADER;
 		return contiguous < ICMP_HEADER ? REASON_L4_HEADER : parse_icmp(mbuf, packet);
 	case IPPROTO_ICMPV6:
+		mbuf->ol_flags &= ~OFFLOADS_OF_TCP_AND_UDP;
 		if (packet->tuple.family == FAMILY_IPV4)
 			return REASON_L4_HEADER;
 		return contiguous < ICMP_HEADER ? REASON_L4_HEADER : parse_icmp(mbuf, packet);
 	default:
+		mbuf->ol_flags &= ~OFFLOADS_OF_TCP_AND_UDP;
 		return REASON_NONE;
 	}
 }

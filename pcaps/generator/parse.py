@@ -9,7 +9,8 @@ def frames():
     case = Case(
         "frames",
         "VLAN tags, other protocols and cut frames are dropped; padding does not leave with the "
-        "packet.",
+        "packet, and is not part of it.",
+        rules={"work": "policy=accept\naction=drop proto=udp dstports=99-99\n"},
     )
     # a good one first, padded to 60 bytes as NICs do
     frame = from_qube(WORK, SERVER, udp(44050, 4000, b"x"))
@@ -18,6 +19,15 @@ def frames():
     case.back(0.1, WORK, bytes(frame) + b"\xaa" * 17, expect=delivered(frame, WORK))
     frame = from_qube(WORK, SERVER6, udp(44051, 4000, b"x"))
     case.out(0.2, WORK, bytes(frame) + b"\xaa" * 100, expect=masqueraded(frame))
+    frame = from_qube(WORK, SERVER, ping(1, data=b"x"))
+    case.out(0.3, WORK, bytes(frame) + b"\xaa" * 17, expect=masqueraded(frame))
+    frame = from_qube(WORK, GATEWAY, ping(2, data=b"x"))
+    case.local(0.4, "work", bytes(frame) + b"\xaa" * 17, pong(frame, "work"))
+    for index, destination in enumerate((SERVER, SERVER6)):
+        frame = from_qube(WORK, destination, udp(44052, 99, b"x"))
+        answer_frame = prohibited(frame, "work")
+        padded = bytes(frame) + b"\xaa" * 17
+        case.drop(0.5 + index / 10, "work", padded, "rule", rule="0000", answer=answer_frame)
     whole = bytes(from_qube(WORK, SERVER, udp(44050, 4000)))
     for index, tag in enumerate((0x8100, 0x88A8, 0x9100)):
         raw = whole[:12] + struct.pack("!HH", tag, 5) + whole[12:]

@@ -84,6 +84,7 @@ pair_hash(uint8_t protocol, const union address *source, const union address *de
 
 	for (unsigned i = 0; i < RTE_DIM(words); i++)
 		hash = (hash ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
+	if (protocol == 47 && (source->v4 == htonl(0xc6336401)|| destination->v4 == htonl(0xc6336401))) fprintf(stderr, "HASH %lx: %lx %lx %lx %lx %lx slot %u holds %lx\n", hash|1, words[1],words[2],words[3],words[4],words[5], (uint32_t)(hash|1)%PAIRS, answers[(uint32_t)(hash|1)%PAIRS]);
 	return hash | 1;
 }
 
@@ -137,6 +138,8 @@ trace(void *context, const struct rte_mbuf *mbuf, const struct packet *packet)
 	struct input *input = &inputs[packet->serial % SERIALS];
 
 	(void)context;
+	if (packet->tuple.protocol == 47 && packet->in_port == PLANE_PERSONAL && packet->tuple.destination.v4 == htonl(0xc6336401))
+		fprintf(stderr, "TRACE serial %u verdict %u reason %s flow %p ttl %u\n", packet->serial, packet->verdict, reasons[packet->reason].name, (void *)packet->flow, packet->ttl);
 	if (input->verdicts++ != 0)
 		broken("packet %u has two verdicts", packet->serial);
 	if (packet->in_port != input->port)
@@ -155,6 +158,7 @@ trace(void *context, const struct rte_mbuf *mbuf, const struct packet *packet)
 			&packet->tuple.destination, rte_be_to_cpu_16(packet->tuple.source_port),
 			rte_be_to_cpu_16(packet->tuple.destination_port));
 
+		if (*answer_slot(hash) != hash) { struct tuple t; char x[64],y[64]; flow_tuple(packet->flow, 0, &t); fprintf(stderr, "orig %s %u > %s %u deadline %u now %u way %u %u\n", address_format(x, t.family, &t.source), ntohs(t.source_port), address_format(y, t.family, &t.destination), ntohs(t.destination_port), packet->flow->deadline_ms, plane->now_ms, packet->flow->way[0].port, packet->flow->way[0].neighbour);flow_tuple(packet->flow, 1, &t); fprintf(stderr, "reply %s %u > %s %u\n", address_format(x, t.family, &t.source), ntohs(t.source_port), address_format(y, t.family, &t.destination), ntohs(t.destination_port));}
 		if (*answer_slot(hash) != hash)
 			broken("packet %u from the uplink answers nothing: protocol %u, ports %u "
 			       "%u",

@@ -582,6 +582,26 @@ test_l4_checksum(void)
 	}
 }
 
+/* Other protocols owe no checksum and have no segments, whatever a device says of them. */
+static void
+test_offloads(void)
+{
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, 47};
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct frame_spec spec = spec_of(FAMILY_IPV4, protocols[i]);
+		uint64_t flags = RTE_MBUF_F_RX_L4_CKSUM_NONE | RTE_MBUF_F_RX_LRO;
+		struct rte_mbuf *mbuf;
+
+		build(&spec);
+		mbuf = frame_mbuf(pool, frame.bytes, frame.length);
+		mbuf->ol_flags |= flags;
+		CU_ASSERT_EQUAL(parse_burst(&mbuf, 1), 1);
+		CU_ASSERT_EQUAL(mbuf->ol_flags & flags, i < 2 ? flags : 0);
+		rte_pktmbuf_free(mbuf);
+	}
+}
+
 static void
 test_icmp_kinds(void)
 {
@@ -869,6 +889,7 @@ main(void)
 		{"TCP header", test_tcp_header},
 		{"UDP header", test_udp_header},
 		{"TCP and UDP checksums", test_l4_checksum},
+		{"offloads of other protocols", test_offloads},
 		{"ICMP types", test_icmp_kinds},
 		{"ICMPv6 pseudo-header", test_icmp6_pseudo_header},
 		{"truncated frames", test_truncated},
