@@ -178,10 +178,10 @@ error_response(json_t *id, enum rpc_error code, const char *message)
 }
 
 static void
-client_request(struct client *client, const char *line)
+client_request(struct client *client, const char *line, size_t length)
 {
 	json_error_t where;
-	json_t *request = json_loads(line, 0, &where);
+	json_t *request = json_loadb(line, length, 0, &where);
 	json_t *id = json_object_get(request, "id");
 	const char *name = json_string_value(json_object_get(request, "method"));
 	const char *version = json_string_value(json_object_get(request, "jsonrpc"));
@@ -198,10 +198,12 @@ client_request(struct client *client, const char *line)
 		client_send(client,
 			error_response(id, RPC_INVALID_REQUEST,
 				"want {\"jsonrpc\": \"2.0\", \"id\": ..., \"method\": ...}"));
+	else if (id == NULL)
+		; /* a notification wants no answer, and none of ours does anything */
 	else if (method == NULL)
 		client_send(client,
 			error_response(id, RPC_METHOD_NOT_FOUND, "methods: hello, counters"));
-	else if (id != NULL) /* a notification wants no answer, and none of ours does anything */
+	else
 		client_send(client,
 			json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result",
 				method->run(client->control)));
@@ -213,10 +215,11 @@ client_read(struct bufferevent *stream, void *context)
 {
 	struct client *client = context;
 	struct evbuffer *input = bufferevent_get_input(stream);
+	size_t length;
 	char *line;
 
-	while ((line = evbuffer_readln(input, NULL, EVBUFFER_EOL_LF)) != NULL) {
-		client_request(client, line);
+	while ((line = evbuffer_readln(input, &length, EVBUFFER_EOL_LF)) != NULL) {
+		client_request(client, line, length);
 		free(line);
 		if (evbuffer_get_length(bufferevent_get_output(stream)) > OUTPUT_MAX_BYTES) {
 			client_free(client); /* it asks and does not read */

@@ -21,6 +21,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "classifier/checksum.h"
+
 /* Where a copy out of a chained frame has got to. */
 struct cursor {
 	const struct rte_mbuf *segment;
@@ -61,15 +63,14 @@ offload_checksum(struct rte_mbuf *mbuf)
 {
 	const struct packet *packet = packet_of(mbuf);
 	uint32_t length = RTE_MIN(packet->frame_length, mbuf->pkt_len);
-	uint16_t sum;
 
 	mbuf->ol_flags &= ~RTE_MBUF_F_RX_L4_CKSUM_MASK;
 	if ((uint32_t)packet->l4_offset + checksum_offset(packet) + sizeof(rte_be16_t) >
 		RTE_MIN(length, (uint32_t)mbuf->data_len))
 		return;
 	/* The field takes part in the sum: what it holds is the pseudo header's share. */
-	if (rte_raw_cksum_mbuf(mbuf, packet->l4_offset, length - packet->l4_offset, &sum) == 0)
-		checksum_store(mbuf, packet, sum);
+	checksum_store(
+		mbuf, packet, checksum_mbuf(mbuf, packet->l4_offset, length - packet->l4_offset));
 }
 
 static int
@@ -135,7 +136,6 @@ segment_headers(struct rte_mbuf *mbuf, uint32_t index, uint32_t segment_size, bo
 {
 	struct packet *packet = packet_of(mbuf);
 	uint32_t l4_length = mbuf->pkt_len - packet->l4_offset;
-	uint16_t l4_sum;
 
 	if (packet->tuple.family == FAMILY_IPV4) {
 		struct rte_ipv4_hdr *ip =
@@ -173,8 +173,9 @@ segment_headers(struct rte_mbuf *mbuf, uint32_t index, uint32_t segment_size, bo
 		packet->tcp_flags = tcp->tcp_flags;
 		tcp->cksum = 0;
 	}
-	if (rte_raw_cksum_mbuf(mbuf, packet->l4_offset, l4_length, &l4_sum) == 0)
-		checksum_store(mbuf, packet, pseudo_header_sum(mbuf, packet, l4_length) + l4_sum);
+	checksum_store(mbuf, packet,
+		pseudo_header_sum(mbuf, packet, l4_length) +
+			checksum_mbuf(mbuf, packet->l4_offset, l4_length));
 }
 
 /* A frame that claims to be many must at least have room for the headers it talks about. */

@@ -148,6 +148,21 @@ translate(struct worker *worker, const struct packet *packet, struct tuple *repl
 	return error == 0 ? REASON_NONE : REASON_PORTS_EXHAUSTED;
 }
 
+/*
+ * The external port of a binding is taken towards this very remote: another flow of the same qube
+ * and port, to another virtual address of the same resolver. Give this flow a port of its own.
+ */
+static bool
+rebind(struct worker *worker, const struct packet *packet, struct tuple *reply, bool *binding)
+{
+	struct binding_table *bindings = worker->dataplane->bindings;
+
+	binding_release(bindings, reply->protocol, reply->destination_port);
+	*binding = binding_take_another(bindings, reply->protocol, packet->tuple.source.v4,
+			   packet->tuple.source_port, &reply->destination_port) == 0;
+	return *binding;
+}
+
 /* Open the flow of a packet that the rules have accepted. */
 static enum reason
 open_flow(struct worker *worker, struct packet *packet)
@@ -155,6 +170,8 @@ open_flow(struct worker *worker, struct packet *packet)
 	struct tuple reply;
 	struct flow_way out;
 	struct flow *flow;
+	uint32_t deadline_ms =
+		track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms);
 	enum reason reason;
 	bool binding;
 
@@ -164,8 +181,10 @@ open_flow(struct worker *worker, struct packet *packet)
 	reason = route_find(worker, packet->tuple.family, &reply.source, &out);
 	flow = NULL;
 	if (reason == REASON_NONE) {
-		flow = flow_open(worker->flows, &packet->tuple, &reply,
-			track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms));
+		flow = flow_open(worker->flows, &packet->tuple, &reply, deadline_ms);
+		if (flow == NULL && errno == EEXIST && binding &&
+			rebind(worker, packet, &reply, &binding))
+			flow = flow_open(worker->flows, &packet->tuple, &reply, deadline_ms);
 		if (flow == NULL)
 			reason = errno == EEXIST ? REASON_PORTS_EXHAUSTED : REASON_FLOWS_EXHAUSTED;
 	}
@@ -203,6 +222,10 @@ opens(const struct worker *worker, const struct packet *packet)
 			: reason;
 	}
 	reason = track_opens(packet);
+	/* Without rules there is silence, also where a hop limit would break it. */
+	if (reason == REASON_NONE &&
+		worker->policy->qubes[packet->qube].rules->state == RULES_NONE)
+		return REASON_NO_RULES;
 	if (reason == REASON_NONE && packet->ttl <= 1)
 		reason = REASON_TIME_EXCEEDED;
 	return reason;
@@ -404,6 +427,18 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	}
 	if (packet->flow == NULL)
 		return open_judged(worker, packet, tracking);
+	/*
+	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets across
+	 * the uplink would otherwise be taken for the qube.
+	 */
+	if (unlikely(packet->in_port != packet->flow->way[!packet->direction].port)) {
+		packet->flow = NULL;
+		return packet->qube == QUBE_NONE ? guard_unsolicited(worker->policy, packet)
+						 : REASON_NO_FLOW;
+	}
+	/* Its bare tuple is that of a query with identifier 0, which it has nothing to do with. */
+	if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0))
+		return REASON_ICMP_ERROR;
 
 	packet->reason = REASON_NONE;
 	packet->rule = packet->flow->rule;

@@ -591,7 +591,7 @@ ring_close(struct ring *ring)
 		munmap(ring->map, ring->map_size);
 	if (ring->fd >= 0)
 		close(ring->fd);
-	free(ring->header);
+	rte_free(ring->header);
 	ring->map = NULL;
 	ring->fd = -1;
 	ring->header = NULL;
@@ -628,7 +628,7 @@ kernel_close(struct port *port)
 		return;
 	}
 	ring_close(&kernel->large);
-	free(kernel->slot);
+	rte_free(kernel->slot);
 	rte_free(kernel);
 }
 
@@ -699,7 +699,7 @@ ring_open(struct ring *ring, unsigned slot_size, unsigned block_size, unsigned b
 		ring->map = NULL;
 		return -errno;
 	}
-	ring->header = calloc(ring->slots, sizeof(ring->header[0]));
+	ring->header = rte_zmalloc("port", ring->slots * sizeof(ring->header[0]), 0);
 	if (ring->header == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < ring->slots; i++) {
@@ -733,7 +733,8 @@ rings_open(struct kernel_port *kernel, unsigned ifindex)
 		error = filter_by_length(kernel->large.fd, small_frame, true);
 	if (error != 0)
 		return error;
-	kernel->slot = calloc(kernel->large.slots, sizeof(kernel->slot[0]));
+	kernel->slot = rte_zmalloc(
+		"port", kernel->large.slots * sizeof(kernel->slot[0]), RTE_CACHE_LINE_SIZE);
 	if (kernel->slot == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < kernel->large.slots; i++) {
@@ -772,41 +773,51 @@ sender_open(struct sender *sender, unsigned ifindex)
 	return socket_bind(sender->fd, ifindex, 0);
 }
 
-/* Read what the port must know of its interface, and bring it up: it is ours. */
 static int
-interface_prepare(struct port *port, const char *ifname, const struct port_setup *setup)
+interface_request(const char *ifname, unsigned long code, struct ifreq *request)
 {
-	struct ifreq request = {0};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int error = 0;
+	int error;
 
 	if (fd < 0)
 		return -errno;
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", ifname);
-	if (ioctl(fd, SIOCGIFHWADDR, &request) != 0) {
-		error = -errno;
-	} else if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER) {
-		report_line(setup->report, "port %s: device kernel:%s: not an Ethernet interface",
-			port->name, ifname);
-		error = -EPROTOTYPE;
-	} else {
-		memcpy(port->mac, request.ifr_hwaddr.sa_data, sizeof(port->mac));
-		if (ioctl(fd, SIOCGIFMTU, &request) != 0)
-			error = -errno;
-		else
-			port->mtu = (uint16_t)RTE_MIN(request.ifr_mtu, UINT16_MAX);
-	}
-	if (error == 0 && ioctl(fd, SIOCGIFFLAGS, &request) != 0)
-		error = -errno;
-	if (error == 0 && (request.ifr_flags & IFF_UP) == 0) {
-		request.ifr_flags |= IFF_UP;
-		if (ioctl(fd, SIOCSIFFLAGS, &request) != 0)
-			error = -errno;
-		else
-			report_line(setup->report, "port %s: %s was down: brought it up",
-				port->name, ifname);
-	}
+	snprintf(request->ifr_name, sizeof(request->ifr_name), "%s", ifname);
+	error = ioctl(fd, code, request) == 0 ? 0 : -errno;
 	close(fd);
+	return error;
+}
+
+/* Read what the port must know of its interface. Changes nothing. */
+static int
+interface_inspect(struct port *port, const char *ifname)
+{
+	struct ifreq request = {0};
+	int error = interface_request(ifname, SIOCGIFHWADDR, &request);
+
+	if (error != 0)
+		return error;
+	if (request.ifr_hwaddr.sa_family != ARPHRD_ETHER)
+		return -EPROTOTYPE;
+	memcpy(port->mac, request.ifr_hwaddr.sa_data, sizeof(port->mac));
+	error = interface_request(ifname, SIOCGIFMTU, &request);
+	if (error == 0)
+		port->mtu = (uint16_t)RTE_MIN(request.ifr_mtu, UINT16_MAX);
+	return error;
+}
+
+/* Nobody else will bring it up: it is ours. */
+static int
+interface_up(const struct port *port, const char *ifname, const struct report *report)
+{
+	struct ifreq request = {0};
+	int error = interface_request(ifname, SIOCGIFFLAGS, &request);
+
+	if (error != 0 || (request.ifr_flags & IFF_UP) != 0)
+		return error;
+	request.ifr_flags |= IFF_UP;
+	error = interface_request(ifname, SIOCSIFFLAGS, &request);
+	if (error == 0)
+		report_line(report, "port %s: %s was down: brought it up", port->name, ifname);
 	return error;
 }
 
@@ -818,27 +829,38 @@ static const struct port_ops kernel_ops = {
 	.close = kernel_close,
 };
 
+/* What errors mean here, in words for whoever wrote the configuration. */
+static const char *
+open_error(int error)
+{
+	switch (error) {
+	case -ENODEV:
+		return "no such interface (`ip link` shows those that exist)";
+	case -EPROTOTYPE:
+		return "not an Ethernet interface";
+	case -EPERM:
+	case -EACCES:
+		return "not permitted (sluiced needs CAP_NET_RAW and CAP_NET_ADMIN)";
+	default:
+		return strerror(-error);
+	}
+}
+
 int
 port_kernel_open(struct port *port, const char *ifname, const struct port_setup *setup)
 {
 	struct kernel_port *kernel;
 	unsigned ifindex = if_nametoindex(ifname);
-	char text[256];
-	int error;
+	char text[256] = "";
+	int error = ifindex == 0 ? -ENODEV : interface_inspect(port, ifname);
 
-	if (ifindex == 0) {
-		report_line(setup->report,
-			"port %s: device kernel:%s: no such interface (`ip link` shows those that "
-			"exist)",
-			port->name, ifname);
-		return -ENODEV;
-	}
-	error = quiet_check(ifname, text, sizeof(text));
+	if (error == 0)
+		error = quiet_check(ifname, text, sizeof(text));
 	if (error == 0)
 		error = quiet_start(ifname, text, sizeof(text));
 	if (error != 0) {
-		report_line(
-			setup->report, "port %s: device kernel:%s: %s", port->name, ifname, text);
+		report_line(setup->report, "port %s: device kernel:%s: %s", port->name, ifname,
+			text[0] != '\0' ? text : open_error(error));
 		return error;
 	}
 	kernel = rte_zmalloc("port", sizeof(*kernel) + setup->workers * sizeof(kernel->sender[0]),
@@ -853,17 +875,15 @@ port_kernel_open(struct port *port, const char *ifname, const struct port_setup 
 	for (unsigned i = 0; i < setup->workers; i++)
 		kernel->sender[i].fd = -1;
 	port->driver = kernel;
-	error = interface_prepare(port, ifname, setup);
+	/* Only now: an interface that comes up must find the kernel deaf. */
+	error = interface_up(port, ifname, setup->report);
 	if (error == 0)
 		error = rings_open(kernel, ifindex);
 	for (unsigned i = 0; i < setup->workers && error == 0; i++)
 		error = sender_open(&kernel->sender[i], ifindex);
 	if (error != 0) {
-		report_line(setup->report, "port %s: device kernel:%s: %s%s", port->name, ifname,
-			strerror(-error),
-			error == -EPERM || error == -EACCES ? " (sluiced needs CAP_NET_RAW and "
-							      "CAP_NET_ADMIN)"
-							    : "");
+		report_line(setup->report, "port %s: device kernel:%s: %s", port->name, ifname,
+			open_error(error));
 		kernel_close(port);
 		return error;
 	}

@@ -136,6 +136,7 @@ static const char usage[] =
 	"or\n"
 	"else where the first unicast IP frame goes, or else 02:00:00:00 and its number. Frames\n"
 	"from that address were sent by the firewall when they were captured; they are skipped.\n"
+	"So connections get their answers only if what arrived on the uplink is an input, too.\n"
 	"\n"
 	"Exit status: 0 done, 1 an error in the configuration, an input or an output (what was\n"
 	"replayed before it is written and counted), 2 wrong usage.\n";
@@ -633,7 +634,7 @@ replay_run(struct replay *replay)
 {
 	int status = conf_load(replay->options.config, &replay->report, &replay->conf);
 
-	if (status < 0)
+	if (status < 0 || replay->conf == NULL)
 		return status;
 	if (replay->options.workers != 0)
 		replay->conf->workers = replay->options.workers;

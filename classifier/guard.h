@@ -50,8 +50,9 @@ unsigned guard_burst(const struct policy *policy, const struct guard_port *port,
  * Tell why a packet from the uplink that belongs to no flow is dropped: DOWNSTREAM_SOURCE when its
  * source is an address of ours or of a qube, else NO_FLOW.
  *
- * The owner table is asked here, on a miss, and not for every packet: no flow ever has such an
- * address as its remote end, so a packet that claims one cannot hit.
+ * The owner table is asked here, for a packet that found no flow of its side, and not for every
+ * packet. A forged source may hit a qube's flow, but only in the direction that comes from the
+ * qube's own port: whoever looks flows up must compare the port.
  */
 enum reason guard_unsolicited(const struct policy *policy, const struct packet *packet);
 

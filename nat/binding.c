@@ -161,39 +161,53 @@ binding_is_free(const struct search *search, uint16_t port)
 	return atomic_load_explicit(&search->bindings->word[port], memory_order_relaxed) == 0;
 }
 
-int
-binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, rte_be16_t port,
-	rte_be16_t *external)
+/* @param inside, port whose binding is searched, in network order */
+static struct search
+search_begin(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, rte_be16_t port)
 {
 	uint16_t wanted = rte_be_to_cpu_16(port);
-	struct search search = {
+
+	return (struct search){
 		.secret = &bindings->secret,
 		.bindings = bindings_of(bindings, protocol),
 		.class = class_of(protocol, wanted),
 		.inside = (uint64_t)inside << 16 | wanted,
 		.port = wanted,
 	};
+}
+
+static void
+search_seed(struct search *search, uint8_t protocol)
+{
+	search->seed = hash_pair(
+		search->inside, protocol, search->secret->word[1], search->secret->word[0]);
+}
+
+int
+binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, rte_be16_t port,
+	rte_be16_t *external)
+{
+	struct search search = search_begin(bindings, protocol, inside, port);
 	/* Port 0 is nobody's: a UDP sender without a port gets any of its class. */
-	unsigned first = wanted < search.class.first ? 1 : 0;
+	unsigned first = search.port < search.class.first ? 1 : 0;
+	_Atomic uint16_t *displaced = &search.bindings->displaced[search.port];
 	unsigned step;
 	int error;
 
 	if (first == 0) {
 		/* Almost always: the pair has its own port, or can have it. */
-		error = binding_join(&search, wanted);
+		error = binding_join(&search, search.port);
 		if (error == -ENOENT &&
-			atomic_load_explicit(
-				&search.bindings->displaced[wanted], memory_order_seq_cst) == 0 &&
-			binding_is_free(&search, wanted))
-			error = binding_claim(&search, wanted);
+			atomic_load_explicit(displaced, memory_order_seq_cst) == 0 &&
+			binding_is_free(&search, search.port))
+			error = binding_claim(&search, search.port);
 		if (error != -ENOENT) {
 			*external = port;
 			return error;
 		}
 	}
-	search.seed = hash_pair(
-		search.inside, protocol, bindings->secret.word[1], bindings->secret.word[0]);
-	if (atomic_load_explicit(&search.bindings->displaced[wanted], memory_order_seq_cst) != 0) {
+	search_seed(&search, protocol);
+	if (atomic_load_explicit(displaced, memory_order_seq_cst) != 0) {
 		for (step = 1; step < PROBES; step++) {
 			uint16_t candidate = search_port(&search, step);
 
@@ -211,6 +225,25 @@ binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside
 		if (error != -ENOENT) {
 			*external = rte_cpu_to_be_16(candidate);
 			return error;
+		}
+	}
+	return -EADDRINUSE;
+}
+
+int
+binding_take_another(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside,
+	rte_be16_t port, rte_be16_t *external)
+{
+	struct search search = search_begin(bindings, protocol, inside, port);
+
+	search_seed(&search, protocol);
+	for (unsigned step = 1; step < PROBES; step++) {
+		uint16_t candidate = search_port(&search, step);
+
+		if (candidate != search.port && binding_is_free(&search, candidate) &&
+			binding_claim(&search, candidate) == 0) {
+			*external = rte_cpu_to_be_16(candidate);
+			return 0;
 		}
 	}
 	return -EADDRINUSE;

@@ -33,6 +33,15 @@ void binding_table_free(struct binding_table *bindings);
 int binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside,
 	rte_be16_t port, rte_be16_t *external);
 
+/**
+ * Find another external port for a pair that has one already, when the one it has is taken towards
+ * this destination: two virtual DNS addresses may stand for one resolver, and there are resolver
+ * libraries that ask both from one port. Never joins a binding, so the port is good for any remote.
+ * @return as binding_take
+ */
+int binding_take_another(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside,
+	rte_be16_t port, rte_be16_t *external);
+
 /** Give a reference back. The binding ends with its last reference. */
 void binding_release(struct binding_table *bindings, uint8_t protocol, rte_be16_t external);
 

@@ -38,6 +38,8 @@ def summary(raw):
         import logging
 
         logging.getLogger("scapy").setLevel(logging.ERROR)
+        import scapy.layers.inet
+        import scapy.layers.inet6  # noqa: F401: both teach Ether what may follow
         from scapy.layers.l2 import Ether
     except ImportError:
         return f"{len(raw)} bytes"

@@ -4,6 +4,7 @@
 # Run the tests: `tests/run.sh [PATTERN...]`, all of them or those whose name contains a pattern.
 #
 #   unit/test_FILE   $BUILD/tests/unit/test_FILE      one program per source file
+#   fuzz/NAME        $BUILD/tests/fuzz/fuzz_NAME      damaged frames by the million, bounded
 #   replay/CASE      tests/replay.sh pcaps/CASE       captures in, captures and verdicts out
 #   smoke/NAME       tests/smoke/NAME.sh              network namespaces, real programs
 #
@@ -92,6 +93,14 @@ run_units() {
     done
 }
 
+run_fuzzers() {
+    local source
+    for source in tests/fuzz/fuzz_*.c; do
+        [[ -e $source ]] || continue
+        run "fuzz/$(basename "$source" .c)" "$BUILD/tests/fuzz/$(basename "$source" .c)"
+    done
+}
+
 run_replays() {
     local case
     for case in pcaps/*/; do
@@ -111,6 +120,7 @@ run_smoke() {
 rm -rf "$logs"
 mkdir -p "$logs"
 run_units
+run_fuzzers
 run_replays
 # sanitized programs are slow and large: the scenario adds nothing that units and replays miss
 [[ ${SANITIZE:-} == 1 ]] || run_smoke

@@ -142,7 +142,8 @@ world_start() {
 # curl QUBE OPTION... URL: sets `said` to what curl had to say and `took` to the milliseconds.
 curl_from() {
     local began=${EPOCHREALTIME/[.,]/} status=0
-    said=$(in_qube "$1" curl -sS --noproxy '*' --max-time 60 "${@:2}" 2>&1) || status=$?
+    said=$(in_qube "$1" curl -sS --noproxy '*' --connect-timeout 5 --max-time 60 \
+        "${@:2}" 2>&1) || status=$?
     took=$(((${EPOCHREALTIME/[.,]/} - began) / 1000))
     said=${said//$'\n'/ }
     return "$status"

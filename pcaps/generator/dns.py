@@ -4,6 +4,9 @@
 from generator.case import *
 
 
+# chosen by the fixed key of a replay; see CLASH_* in flows.py
+ONE_SOCKET_PORT = 63127
+
 DNS_RULES = {"work": "policy=drop\naction=accept specialtarget=dns\n"}
 
 
@@ -32,6 +35,24 @@ def dns_two_virtual():
     case.refuse(41, WORK, from_qube(WORK, VIRTUAL_DNS[0], udp(42003, 5353)))
     case.refuse(42, WORK, from_qube(WORK, VIRTUAL_DNS[0], ping(9)))
     case.refuse(43, WORK, from_qube(WORK, "10.139.1.3", dns_packet(42004, 53, query())))
+
+
+@a_case
+def dns_one_socket():
+    case = Case(
+        "dns-one-socket",
+        "A resolver library asks both virtual addresses from one port, and one resolver stands "
+        "behind them: the second question gets a port of its own, and so its answer its way back.",
+        rules=DNS_RULES,
+    )
+    first = from_qube(WORK, VIRTUAL_DNS[0], dns_packet(42040, 53, query()))
+    case.out(0, WORK, first, rule="0000", destination=RESOLVER)
+    second = from_qube(WORK, VIRTUAL_DNS[1], dns_packet(42040, 53, query()))
+    case.out(0, WORK, second, rule="0000", destination=RESOLVER, source_port=ONE_SOCKET_PORT)
+    frame = from_uplink(RESOLVER, dns_packet(53, 42040, answer()), ttl=64)
+    case.back(0.02, WORK, frame, rule="0000", source=VIRTUAL_DNS[0])
+    frame = from_uplink(RESOLVER, dns_packet(53, ONE_SOCKET_PORT, answer()), ttl=64)
+    case.back(0.03, WORK, frame, rule="0000", source=VIRTUAL_DNS[1], destination_port=42040)
 
 
 def dns_uplink(resolvers):

@@ -32,8 +32,8 @@ are small, and good places to see how sluice behaves. Run one, or all:
 | `expect-PORT.pcap` | what must leave by a port, to the byte; no file means nothing |
 | `expect-verdicts.json` | the verdict of each packet, one JSON object per line |
 
-Every case runs with bursts of 32, of 64 and of one packet, and with one, two and three workers; all
-of it must come out the same.
+Every case runs with bursts of 32 and of one packet, and with one, two and three workers; all of it
+must come out the same.
 
 The files are made by [generate.py](generate.py) (needs python3-scapy), which works out what is
 expected from the specification, not from what sluice sent. The world of the cases is described

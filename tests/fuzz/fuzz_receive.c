@@ -37,7 +37,6 @@
 
 static struct plane *plane;
 static uint64_t seed;
-static uint64_t random_state;
 static uint32_t serial;
 
 /* What is known of a received packet, by serial number. */
@@ -62,16 +61,6 @@ static void __attribute__((noreturn, format(printf, 1, 2))) broken(const char *f
 	abort();
 }
 
-static uint32_t
-draw(uint32_t range)
-{
-	uint64_t word = random_state += UINT64_C(0x9e3779b97f4a7c15);
-
-	word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return (uint32_t)((word >> 32) % range);
-}
-
 /* --- what must hold --- */
 
 static uint64_t
@@ -84,7 +73,6 @@ pair_hash(uint8_t protocol, const union address *source, const union address *de
 
 	for (unsigned i = 0; i < RTE_DIM(words); i++)
 		hash = (hash ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15) + (hash >> 29);
-	if (protocol == 47 && (source->v4 == htonl(0xc6336401)|| destination->v4 == htonl(0xc6336401))) fprintf(stderr, "HASH %lx: %lx %lx %lx %lx %lx slot %u holds %lx\n", hash|1, words[1],words[2],words[3],words[4],words[5], (uint32_t)(hash|1)%PAIRS, answers[(uint32_t)(hash|1)%PAIRS]);
 	return hash | 1;
 }
 
@@ -101,7 +89,7 @@ identifier(const uint8_t *bytes, const struct frame_view *view)
 {
 	bool icmp = view->protocol == IPPROTO_ICMP || view->protocol == IPPROTO_ICMPV6;
 
-	return icmp ? (uint16_t)(bytes[view->l4 + 4] << 8 | bytes[view->l4 + 5]) : 0;
+	return (uint16_t)(icmp ? bytes[view->l4 + 4] << 8 | bytes[view->l4 + 5] : 0);
 }
 
 static uint64_t
@@ -138,8 +126,6 @@ trace(void *context, const struct rte_mbuf *mbuf, const struct packet *packet)
 	struct input *input = &inputs[packet->serial % SERIALS];
 
 	(void)context;
-	if (packet->tuple.protocol == 47 && packet->in_port == PLANE_PERSONAL && packet->tuple.destination.v4 == htonl(0xc6336401))
-		fprintf(stderr, "TRACE serial %u verdict %u reason %s flow %p ttl %u\n", packet->serial, packet->verdict, reasons[packet->reason].name, (void *)packet->flow, packet->ttl);
 	if (input->verdicts++ != 0)
 		broken("packet %u has two verdicts", packet->serial);
 	if (packet->in_port != input->port)
@@ -158,7 +144,6 @@ trace(void *context, const struct rte_mbuf *mbuf, const struct packet *packet)
 			&packet->tuple.destination, rte_be_to_cpu_16(packet->tuple.source_port),
 			rte_be_to_cpu_16(packet->tuple.destination_port));
 
-		if (*answer_slot(hash) != hash) { struct tuple t; char x[64],y[64]; flow_tuple(packet->flow, 0, &t); fprintf(stderr, "orig %s %u > %s %u deadline %u now %u way %u %u\n", address_format(x, t.family, &t.source), ntohs(t.source_port), address_format(y, t.family, &t.destination), ntohs(t.destination_port), packet->flow->deadline_ms, plane->now_ms, packet->flow->way[0].port, packet->flow->way[0].neighbour);flow_tuple(packet->flow, 1, &t); fprintf(stderr, "reply %s %u > %s %u\n", address_format(x, t.family, &t.source), ntohs(t.source_port), address_format(y, t.family, &t.destination), ntohs(t.destination_port));}
 		if (*answer_slot(hash) != hash)
 			broken("packet %u from the uplink answers nothing: protocol %u, ports %u "
 			       "%u",
@@ -293,6 +278,7 @@ open_plane(void)
 	});
 	plane->watch = watch;
 	plane->dataplane->trace = trace;
+	plane->dataplane->ports[PLANE_UPLINK].mtu = 1430; /* some of our longest are too long */
 	plane_resolve(plane);
 }
 
@@ -366,6 +352,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	unit_eal();
 	open_plane();
+	atexit(close_plane);
 	return 0;
 }
 
@@ -394,6 +381,18 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #else
+
+static uint64_t random_state;
+
+static uint32_t
+draw(uint32_t range)
+{
+	uint64_t word = random_state += UINT64_C(0x9e3779b97f4a7c15);
+
+	word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (uint32_t)((word >> 32) % range);
+}
 
 /* --- good frames --- */
 

@@ -85,6 +85,35 @@ test_same_pair_same_port(void)
 	binding_table_free(bindings);
 }
 
+/* Two remotes of a pair that look the same from outside need two ports, and both are given back. */
+static void
+test_another_port(void)
+{
+	struct binding_table *bindings = binding_table_create(&secret, SOCKET_ID_ANY);
+	rte_be16_t another[3] = {0};
+
+	CU_ASSERT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(1), 40000), 40000);
+	for (unsigned i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(binding_take_another(bindings, IPPROTO_UDP, QUBE(1),
+					rte_cpu_to_be_16(40000), &another[i]),
+			0);
+		CU_ASSERT(rte_be_to_cpu_16(another[i]) >= 1024);
+		CU_ASSERT_NOT_EQUAL(rte_be_to_cpu_16(another[i]), 40000);
+		for (unsigned j = 0; j < i; j++)
+			CU_ASSERT_NOT_EQUAL(another[i], another[j]);
+	}
+	/* everybody else still finds the first one, and nobody the others */
+	CU_ASSERT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(1), 40000), 40000);
+	CU_ASSERT_NOT_EQUAL(
+		take(bindings, IPPROTO_UDP, QUBE(2), rte_be_to_cpu_16(another[0])),
+		rte_be_to_cpu_16(another[0]));
+	for (unsigned i = 0; i < 3; i++)
+		release(bindings, IPPROTO_UDP, rte_be_to_cpu_16(another[i]));
+	CU_ASSERT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(3), rte_be_to_cpu_16(another[1])),
+		rte_be_to_cpu_16(another[1]));
+	binding_table_free(bindings);
+}
+
 /* That a pair lived elsewhere is forgotten when it ends, however often. */
 static void
 test_displaced_is_counted(void)
@@ -467,6 +496,7 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"keeps the port (RFC 4787 REQ-3)", test_keeps_the_port},
 		{"same pair, same port (RFC 4787 REQ-1)", test_same_pair_same_port},
+		{"another port for the same pair", test_another_port},
 		{"displaced bindings are counted", test_displaced_is_counted},
 		{"classes (RFC 4787 REQ-3)", test_classes},
 		{"full class", test_full_class},

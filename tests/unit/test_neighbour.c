@@ -245,8 +245,8 @@ test_confirm(void)
 /* --- threads --- */
 
 /*
- * Two threads take hosts through a table of one bucket as fast as they can; a third reads. Every
- * MAC tells whose it is, so a wrong one is seen at once.
+ * Two threads take hosts through a table of one bucket as fast as they can, a third hears from
+ * them, a fourth reads. Every MAC tells whose it is, so a wrong one is seen at once.
  */
 #define RACE_HOSTS 24
 #define RACE_ROUNDS 200000
@@ -286,6 +286,19 @@ race_claim(void *argument)
 }
 
 static void *
+race_hear(void *argument)
+{
+	(void)argument;
+	while (!atomic_load(&race_over))
+		for (uint32_t number = 0; number < RACE_HOSTS; number++) {
+			union address address = host(number);
+
+			neighbour_heard(race_table, FAMILY_IPV4, &address, race_mac(number), 0);
+		}
+	return NULL;
+}
+
+static void *
 race_look(void *argument)
 {
 	(void)argument;
@@ -309,16 +322,18 @@ race_look(void *argument)
 static void
 test_race(void)
 {
-	pthread_t threads[3];
+	pthread_t threads[4];
 
 	race_table = neighbour_table_create(BUCKET, false);
 	pthread_create(&threads[0], NULL, race_claim, (void *)(uintptr_t)1);
 	pthread_create(&threads[1], NULL, race_claim, (void *)(uintptr_t)99);
 	pthread_create(&threads[2], NULL, race_look, NULL);
+	pthread_create(&threads[3], NULL, race_hear, NULL);
 	pthread_join(threads[0], NULL);
 	pthread_join(threads[1], NULL);
 	atomic_store(&race_over, true);
 	pthread_join(threads[2], NULL);
+	pthread_join(threads[3], NULL);
 	CU_ASSERT_EQUAL(race_wrong, 0);
 	CU_ASSERT(race_read > 0);
 	neighbour_table_free(race_table);

@@ -74,6 +74,7 @@ checksum_once(const struct frame_spec *spec, uint32_t first, uint32_t rest)
 	mbuf->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
 	offload_checksum(mbuf);
 	CU_ASSERT_EQUAL(mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK, 0);
+	complete.length -= spec->padding;
 	expect_bytes(mbuf, &complete);
 	rte_pktmbuf_free(mbuf);
 }
@@ -102,10 +103,9 @@ test_checksum(void)
 				/* pieces of odd length: sums start at odd places */
 				checksum_once(&spec, 91, 77);
 				checksum_once(&spec, 600, 1023);
-				/* padding behind the packet is not part of the sum */
+				/* padding behind the packet, cut off by parse, is not in the sum */
 				spec.padding = 7;
 				checksum_once(&spec, 0, 0);
-				checksum_once(&spec, 91, 77);
 			}
 	expect_no_leak();
 }
@@ -290,8 +290,8 @@ expect_tcp(const struct frame *whole, const struct frame *piece, uint32_t l4, ui
 	if (is_last)
 		flags |= RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG;
 	CU_ASSERT_EQUAL(after->tcp_flags, flags);
-	CU_ASSERT_EQUAL(rte_be_to_cpu_32(after->sent_seq),
-		rte_be_to_cpu_32(before->sent_seq) + offset);
+	CU_ASSERT_EQUAL(
+		rte_be_to_cpu_32(after->sent_seq), rte_be_to_cpu_32(before->sent_seq) + offset);
 	CU_ASSERT_EQUAL(after->recv_ack, before->recv_ack);
 }
 
@@ -309,8 +309,8 @@ segment_once(const struct segment_case *which)
 	uint16_t id;
 	int count;
 
-	spec.tcp_flags = RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG |
-			 RTE_TCP_CWR_FLAG | RTE_TCP_ECE_FLAG;
+	spec.tcp_flags = RTE_TCP_ACK_FLAG | RTE_TCP_FIN_FLAG | RTE_TCP_PSH_FLAG | RTE_TCP_CWR_FLAG |
+			 RTE_TCP_ECE_FLAG;
 	spec.source_port = 5001;
 	spec.destination_port = 443;
 	frame_build(&whole, &spec);

@@ -312,6 +312,7 @@ test_ipv4_options(void)
 		{{148, 0, 0, 0}, 4, REASON_IP_HEADER},
 		{{1, 1, 1, 148}, 4, REASON_IP_HEADER}, /* no length at all */
 		{{148, 255, 0, 0}, 4, REASON_IP_HEADER},
+		{{1, 1, 148, 3}, 4, REASON_IP_HEADER},
 		{{131, 3, 4, 0}, 4, REASON_SOURCE_ROUTE},
 		{{137, 3, 4, 0}, 4, REASON_SOURCE_ROUTE},
 		{{1, 131, 3, 4}, 4, REASON_SOURCE_ROUTE},

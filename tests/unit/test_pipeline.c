@@ -205,6 +205,40 @@ test_handshake(void)
 	finish(plane);
 }
 
+/*
+ * Somebody on the uplink takes a qube's address as source. The tuple is that of the qube's own
+ * flow, but it comes from the wrong side: it neither passes nor moves the flow.
+ */
+static void
+test_downstream_source(void)
+{
+	static const char *const remotes[] = {REMOTE, REMOTE6};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct plane *plane = plane_ready(NULL);
+		struct frame_spec out = from_work(IPPROTO_TCP, remotes[i], 40000, 443);
+		struct frame_spec forged = out;
+		struct frame_spec back = from_uplink(IPPROTO_TCP, remotes[i], 443, 40000);
+
+		forged.destination_mac = plane_uplink_mac;
+		forged.source_mac = plane_router_mac;
+		send_spec(plane, PLANE_UPLINK, &forged);
+		expect_drop(plane, REASON_DOWNSTREAM_SOURCE, 1);
+		send_spec(plane, PLANE_WORK, &out);
+		plane_forget(plane);
+		send_spec(plane, PLANE_UPLINK, &forged);
+		forged.tcp_flags = RST;
+		send_spec(plane, PLANE_UPLINK, &forged);
+		forged.tcp_flags = SYN;
+		forged.ttl = 1; /* nor is he told anything */
+		send_spec(plane, PLANE_UPLINK, &forged);
+		expect_drop(plane, REASON_DOWNSTREAM_SOURCE, 4);
+		send_spec(plane, PLANE_UPLINK, &back); /* invalid had the RST counted */
+		CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_WORK), 1);
+		finish(plane);
+	}
+}
+
 static void
 test_udp(void)
 {
@@ -471,6 +505,36 @@ test_neighbour_failed(void)
 	expect_arp_request(plane, PLANE_ROUTER);
 	arp_reply(plane, PLANE_ROUTER);
 	expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 5000, REMOTE, 4000);
+	finish(plane);
+}
+
+/* What no neighbour can have is not learned, whoever says so. */
+static void
+test_neighbour_nonsense(void)
+{
+	struct plane *plane = plane_ready(NULL);
+	static const uint8_t nobody[6];
+	const uint8_t *macs[] = {nobody, plane_broadcast, plane_uplink_mac};
+
+	for (unsigned i = 0; i < RTE_DIM(macs); i++) {
+		frame_nd(&frame, 136, plane_uplink_mac, plane_router_mac, PLANE_ROUTER6,
+			PLANE_UPLINK_ADDRESS6, PLANE_ROUTER6, macs[i]);
+		plane_send(plane, PLANE_UPLINK, &frame);
+		frame_arp(&frame, 2, plane_uplink_mac, macs[i], PLANE_ROUTER, PLANE_UPLINK_ADDRESS);
+		plane_send(plane, PLANE_UPLINK, &frame);
+		expect_drop(plane, REASON_SOURCE_MAC, i + 1);
+		send_spec(plane, PLANE_WORK,
+			&(struct frame_spec){.destination_mac = plane_vif_mac,
+				.source_mac = plane_qube_mac,
+				.source = PLANE_WORK_ADDRESS6,
+				.destination = REMOTE6,
+				.protocol = IPPROTO_UDP,
+				.source_port = 5000,
+				.destination_port = 4000});
+		expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 5000, REMOTE6, 4000);
+		send_tcp(plane, PLANE_WORK, 5000, 443, SYN);
+		expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 5000, REMOTE, 443);
+	}
 	finish(plane);
 }
 
@@ -1067,6 +1131,7 @@ main(void)
 {
 	static const struct unit_test tests[] = {
 		{"TCP handshake", test_handshake},
+		{"a qube's source on the uplink", test_downstream_source},
 		{"UDP", test_udp},
 		{"ping", test_ping},
 		{"IPv6", test_ipv6},
@@ -1075,6 +1140,7 @@ main(void)
 		{"packets wait for a neighbour", test_held},
 		{"neighbours on the link", test_on_link},
 		{"a neighbour that does not answer", test_neighbour_failed},
+		{"neighbours that cannot be", test_neighbour_nonsense},
 		{"waiting frames are copied", test_held_copies},
 		{"a qube's MAC is learned", test_mac_learned},
 		{"hop limit", test_ttl},
