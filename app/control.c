@@ -85,8 +85,8 @@ port_object(const struct dataplane *dataplane, unsigned index, uint64_t all_drop
 	}
 	for (unsigned reason = 0; reason < REASON_COUNT; reason++)
 		all_drops[reason] += sum.drops[reason];
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "rx_packets",
-		(json_int_t)sum.rx_packets, "rx_bytes", (json_int_t)sum.rx_bytes, "rx_dropped",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "rx_packets", (json_int_t)sum.rx_packets,
+		"rx_bytes", (json_int_t)sum.rx_bytes, "rx_dropped",
 		(json_int_t)dataplane->ports[index].rx_dropped, "tx_packets",
 		(json_int_t)sum.tx_packets, "tx_bytes", (json_int_t)sum.tx_bytes, "drops",
 		drops_object(sum.drops));
@@ -204,9 +204,8 @@ client_request(struct client *client, const char *line, size_t length)
 		client_send(client,
 			error_response(id, RPC_METHOD_NOT_FOUND, "methods: hello, counters"));
 	else
-		client_send(client,
-			json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result",
-				method->run(client->control)));
+		client_send(client, json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id,
+					    "result", method->run(client->control)));
 	json_decref(request);
 }
 
@@ -320,8 +319,7 @@ control_open(const char *path, struct event_base *base, struct dataplane *datapl
 	error = remove_stale(&address);
 	if (error != 0) {
 		report_line(report, "%s: %s", path,
-			error == -EADDRINUSE ? "another sluiced answers there"
-					     : strerror(-error));
+			error == -EADDRINUSE ? "another sluiced answers there" : strerror(-error));
 		return error;
 	}
 	control = calloc(1, sizeof(*control));
@@ -331,8 +329,8 @@ control_open(const char *path, struct event_base *base, struct dataplane *datapl
 	control->path = strdup(path);
 	mask = umask(0177);
 	control->listener = evconnlistener_new_bind(base, control_accept, control,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1,
-		(struct sockaddr *)&address, sizeof(address));
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, (struct sockaddr *)&address,
+		sizeof(address));
 	error = -errno;
 	umask(mask);
 	if (control->path == NULL || control->listener == NULL) {

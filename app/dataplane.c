@@ -65,8 +65,8 @@ worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
 		transmit_queue_flush(worker, port);
 		for (unsigned i = 0; i < worker->transmit_pending_count; i++)
 			if (worker->transmit_pending[i] == port)
-				worker->transmit_pending[i] = worker->transmit_pending
-					[--worker->transmit_pending_count];
+				worker->transmit_pending[i] =
+					worker->transmit_pending[--worker->transmit_pending_count];
 	}
 }
 
@@ -87,8 +87,7 @@ worker_free(struct worker *worker)
 		return;
 	for (unsigned i = 0; i < worker->held_count; i++)
 		rte_pktmbuf_free(worker->held[i].mbuf);
-	while (worker->handover != NULL &&
-		rte_ring_dequeue(worker->handover, (void **)&mbuf) == 0)
+	while (worker->handover != NULL && rte_ring_dequeue(worker->handover, (void **)&mbuf) == 0)
 		rte_pktmbuf_free(mbuf);
 	rte_ring_free(worker->handover);
 	flow_table_free(worker->flows);
@@ -113,13 +112,13 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 	worker->wake_fd = -1;
 	worker->random = dataplane->secret.word[0] + index;
 	worker->flows = flow_table_create(flows, &dataplane->secret, 0, SOCKET_ID_ANY);
-	worker->transmit = rte_calloc(
-		"transmit", ports, sizeof(worker->transmit[0]), RTE_CACHE_LINE_SIZE);
+	worker->transmit =
+		rte_calloc("transmit", ports, sizeof(worker->transmit[0]), RTE_CACHE_LINE_SIZE);
 	worker->transmit_pending =
 		rte_calloc("pending", ports, sizeof(worker->transmit_pending[0]), 0);
 	worker->limits = rte_calloc("limits", ports, sizeof(worker->limits[0]), 0);
-	worker->ports = rte_calloc(
-		"counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
+	worker->ports =
+		rte_calloc("counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
 	snprintf(name, sizeof(name), "handover-%u", index);
 	worker->handover = rte_ring_create(name, HANDOVER_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (worker->flows == NULL || worker->transmit == NULL || worker->transmit_pending == NULL ||
@@ -166,7 +165,7 @@ static int
 allocate(struct dataplane *dataplane, const struct conf *conf)
 {
 	unsigned mbufs = dataplane->port_count * MBUFS_PER_PORT +
-		dataplane->worker_count * (unsigned)MBUFS_PER_WORKER;
+			 dataplane->worker_count * (unsigned)MBUFS_PER_WORKER;
 	int error = 0;
 
 	dataplane->ports =
@@ -177,8 +176,8 @@ allocate(struct dataplane *dataplane, const struct conf *conf)
 	dataplane->pool = rte_pktmbuf_pool_create("mbufs", RTE_MAX(mbufs, (unsigned)MBUFS_LEAST),
 		POOL_CACHE, RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
 		RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (dataplane->ports == NULL || dataplane->workers == NULL ||
-		dataplane->bindings == NULL || dataplane->pool == NULL)
+	if (dataplane->ports == NULL || dataplane->workers == NULL || dataplane->bindings == NULL ||
+		dataplane->pool == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++)
 		error = worker_create(dataplane, i, conf->flows, &dataplane->workers[i]);
@@ -204,7 +203,7 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 	if (secret != NULL) {
 		dataplane->secret = *secret;
 	} else if (getrandom(&dataplane->secret, sizeof(dataplane->secret), 0) !=
-		(ssize_t)sizeof(dataplane->secret)) {
+		   (ssize_t)sizeof(dataplane->secret)) {
 		report_line(report, "getrandom: no random secret to be had: %s", strerror(errno));
 		dataplane_free(dataplane);
 		return -EIO;

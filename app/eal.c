@@ -28,7 +28,7 @@ unsigned
 eal_memory_mib(const struct conf *conf)
 {
 	double bytes = (double)conf->workers * (conf->flows * FLOW_BYTES + WORKER_BYTES) +
-		conf->port_count * PORT_BYTES;
+		       conf->port_count * PORT_BYTES;
 
 	for (unsigned i = 0; i < conf->qube_count; i++)
 		bytes += QUBE_BYTES + conf->qubes[i].ruleset.count * RULE_BYTES;

@@ -16,8 +16,8 @@
  * @param offline replay: one thread, no hugepages, no PCI devices, no telemetry
  * @return 0 or -errno, reported
  */
-int eal_start(const char *program, const struct conf *conf, bool offline,
-	const struct report *report);
+int eal_start(
+	const char *program, const struct conf *conf, bool offline, const struct report *report);
 
 /** Memory that a configuration needs, MiB. */
 unsigned eal_memory_mib(const struct conf *conf);

@@ -42,7 +42,7 @@ struct loop {
 		bool running;
 		unsigned port_count;
 		struct port **ports;   /* those it receives from */
-		bool sleeps;	       /* every port can be waited for */
+		bool sleeps;           /* every port can be waited for */
 		struct pollfd *waited; /* the ports', and last the wake descriptor */
 	} workers[];
 };
@@ -142,24 +142,22 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 int
 loop_start(struct dataplane *dataplane, const struct report *report, struct loop **out)
 {
-	struct loop *loop = calloc(
-		1, sizeof(*loop) + dataplane->worker_count * sizeof(loop->workers[0]));
+	struct loop *loop =
+		calloc(1, sizeof(*loop) + dataplane->worker_count * sizeof(loop->workers[0]));
 	unsigned lcore = rte_get_main_lcore();
 	int error = loop == NULL ? -ENOMEM : 0;
 
 	if (error == 0) {
 		loop->dataplane = dataplane;
 		loop->start_tsc = rte_rdtsc();
-		loop->ms_per_tsc =
-			(uint64_t)(((unsigned __int128)1000 << 64) / rte_get_tsc_hz());
+		loop->ms_per_tsc = (uint64_t)(((unsigned __int128)1000 << 64) / rte_get_tsc_hz());
 	}
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++) {
 		lcore = rte_get_next_lcore(lcore, 1, 0);
 		error = lcore >= RTE_MAX_LCORE ? -ENODEV : loop_worker_prepare(loop, i, lcore);
 	}
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++) {
-		error = rte_eal_remote_launch(
-			loop_main, &loop->workers[i], loop->workers[i].lcore);
+		error = rte_eal_remote_launch(loop_main, &loop->workers[i], loop->workers[i].lcore);
 		loop->workers[i].running = error == 0;
 	}
 	if (error != 0) {

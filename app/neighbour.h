@@ -38,8 +38,7 @@ struct neighbour_table *neighbour_table_create(uint32_t capacity, bool automatic
 void neighbour_table_free(struct neighbour_table *table);
 
 /** Pin @p address as entry @p family. Control thread, before workers run. */
-void neighbour_pin(
-	struct neighbour_table *table, enum family family, const union address *address);
+void neighbour_pin(struct neighbour_table *table, enum family family, const union address *address);
 
 /** Find or claim the entry of an address. @return its index, NEIGHBOUR_NONE without a cache */
 uint16_t neighbour_index(struct neighbour_table *table, enum family family,
@@ -57,8 +56,7 @@ uint64_t neighbour_mac(
 	const struct neighbour_table *table, uint16_t index, const union address *address);
 
 /** Record the MAC of a pinned entry. */
-void neighbour_learn(
-	struct neighbour_table *table, uint16_t index, uint64_t mac, uint32_t now_ms);
+void neighbour_learn(struct neighbour_table *table, uint16_t index, uint64_t mac, uint32_t now_ms);
 
 /** Record what a neighbour said of itself, if it has an entry. */
 void neighbour_heard(struct neighbour_table *table, enum family family,

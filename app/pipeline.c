@@ -138,8 +138,8 @@ translate(struct worker *worker, const struct packet *packet, struct tuple *repl
 	case IPPROTO_ICMP:
 		if (tuple->protocol == IPPROTO_ICMP && (packet->flags & PACKET_ICMP_QUERY) == 0)
 			break;
-		error = binding_take(worker->dataplane->bindings, tuple->protocol,
-			tuple->source.v4, tuple->source_port, &reply->destination_port);
+		error = binding_take(worker->dataplane->bindings, tuple->protocol, tuple->source.v4,
+			tuple->source_port, &reply->destination_port);
 		*binding = error == 0;
 		break;
 	default: /* no ports to tell flows apart by: the first qube has the destination */
@@ -170,8 +170,7 @@ open_flow(struct worker *worker, struct packet *packet)
 	struct tuple reply;
 	struct flow_way out;
 	struct flow *flow;
-	uint32_t deadline_ms =
-		track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms);
+	uint32_t deadline_ms = track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms);
 	enum reason reason;
 	bool binding;
 
@@ -218,13 +217,12 @@ opens(const struct worker *worker, const struct packet *packet)
 	if (packet->qube == QUBE_NONE) {
 		reason = guard_unsolicited(worker->policy, packet);
 		return reason == REASON_NO_FLOW && (packet->flags & PACKET_ICMP_ERROR) != 0
-			? REASON_ICMP_ERROR
-			: reason;
+			       ? REASON_ICMP_ERROR
+			       : reason;
 	}
 	reason = track_opens(packet);
 	/* Without rules there is silence, also where a hop limit would break it. */
-	if (reason == REASON_NONE &&
-		worker->policy->qubes[packet->qube].rules->state == RULES_NONE)
+	if (reason == REASON_NONE && worker->policy->qubes[packet->qube].rules->state == RULES_NONE)
 		return REASON_NO_RULES;
 	if (reason == REASON_NONE && packet->ttl <= 1)
 		reason = REASON_TIME_EXCEEDED;
@@ -262,7 +260,7 @@ fits(const struct rte_mbuf *mbuf, const struct packet *packet, uint16_t mtu)
 		return true;
 	/* Several segments in one frame: each must fit by itself. */
 	return (mbuf->ol_flags & RTE_MBUF_F_RX_LRO) != 0 &&
-		(uint32_t)(packet->payload_offset - packet->l3_offset) + mbuf->tso_segsz <= mtu;
+	       (uint32_t)(packet->payload_offset - packet->l3_offset) + mbuf->tso_segsz <= mtu;
 }
 
 /*
@@ -289,8 +287,8 @@ hold(struct worker *worker, struct rte_mbuf *mbuf, const struct flow_way *way)
 		rte_pktmbuf_free(mbuf);
 		mbuf = copy;
 	}
-	worker->held[worker->held_count++] = (struct held_packet){
-		.mbuf = mbuf, .port = way->port, .neighbour = way->neighbour};
+	worker->held[worker->held_count++] =
+		(struct held_packet){.mbuf = mbuf, .port = way->port, .neighbour = way->neighbour};
 	return REASON_NONE;
 }
 
@@ -313,8 +311,8 @@ resolve(struct worker *worker, struct rte_mbuf *mbuf, const struct flow_way *way
 
 /* An on-link host lost its place in the neighbour cache: find it a new one. */
 static void
-neighbour_refind(struct worker *worker, struct flow_way *way, enum family family,
-	const union address *host)
+neighbour_refind(
+	struct worker *worker, struct flow_way *way, enum family family, const union address *host)
 {
 	union address address;
 	struct neighbour_table *neighbours = worker->dataplane->ports[way->port].neighbours;
@@ -428,8 +426,8 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	if (packet->flow == NULL)
 		return open_judged(worker, packet, tracking);
 	/*
-	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets across
-	 * the uplink would otherwise be taken for the qube.
+	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets
+	 * across the uplink would otherwise be taken for the qube.
 	 */
 	if (unlikely(packet->in_port != packet->flow->way[!packet->direction].port)) {
 		packet->flow = NULL;
@@ -443,8 +441,7 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	packet->reason = REASON_NONE;
 	packet->rule = packet->flow->rule;
 	deadline_ms = packet->flow->deadline_ms;
-	switch (track_packet(
-		packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
+	switch (track_packet(packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
 	case TCP_PASS:
 		/* The wheel finds out by itself about a deadline that moved away only. */
 		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
@@ -534,7 +531,7 @@ local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		const struct packet *packet = packet_of(burst[i]);
 
 		if (unlikely(packet->kind == PACKET_ARP ||
-			    (packet->flags & (PACKET_ND | PACKET_LOCAL)) != 0))
+			     (packet->flags & (PACKET_ND | PACKET_LOCAL)) != 0))
 			local_packet(worker, burst[i]);
 		else
 			burst[kept++] = burst[i];
@@ -617,8 +614,7 @@ service_held(struct worker *worker)
 
 	for (unsigned i = 0; i < count; i++) {
 		struct held_packet held = worker->held[0];
-		struct neighbour_table *neighbours =
-			worker->dataplane->ports[held.port].neighbours;
+		struct neighbour_table *neighbours = worker->dataplane->ports[held.port].neighbours;
 		enum neighbour_state state;
 
 		/* Look at each once: whoever must wait on goes to the end. */
@@ -674,8 +670,7 @@ dataplane_service(struct worker *worker, uint32_t now_ms)
 	unsigned handled;
 
 	worker->now_ms = now_ms;
-	worker->policy =
-		atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
+	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
 	handled = rte_ring_dequeue_burst(worker->handover, (void **)burst, BURST_MAX, NULL);
 	pipeline_owned(worker, burst, handled);
 	if (worker->held_count > 0)

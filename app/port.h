@@ -47,7 +47,7 @@ struct port {
 	char name[NAME_SIZE];
 	uint16_t index; /* in the policy's ports */
 	uint16_t owner; /* worker that receives from it */
-	uint16_t mtu;	/* longest IP packet, bytes */
+	uint16_t mtu;   /* longest IP packet, bytes */
 	uint8_t mac[6];
 	struct neighbour_table *neighbours;
 	void *driver; /* private to the kind of port */
@@ -62,4 +62,5 @@ struct port {
 int port_open(struct port *port, const struct conf_port *conf, const struct port_setup *setup);
 
 int port_kernel_open(struct port *port, const char *ifname, const struct port_setup *setup);
-int port_ethdev_open(struct port *port, const struct conf_port *conf, const struct port_setup *setup);
+int port_ethdev_open(
+	struct port *port, const struct conf_port *conf, const struct port_setup *setup);

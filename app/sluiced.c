@@ -108,8 +108,8 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = policy_build(daemon->conf, &log_report, &policy);
 	if (error == 0)
-		error = dataplane_create(daemon->conf, policy, NULL, false, &log_report,
-			&daemon->dataplane);
+		error = dataplane_create(
+			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
 	if (error == 0)
 		error = open_ports(daemon);
 	if (error == 0)

@@ -22,7 +22,7 @@ struct port_counters {
 
 struct worker_counters {
 	uint64_t verdicts[VERDICT_COUNT];
-	uint64_t answers;	  /* ICMP errors sent */
+	uint64_t answers;          /* ICMP errors sent */
 	uint64_t answers_withheld; /* by the limit per source */
 	uint64_t flows_opened;
 	uint64_t flows_expired;
@@ -56,7 +56,7 @@ struct worker {
 	/* its own */
 	struct flow_table *flows;
 	struct transmit_queue *transmit; /* by port */
-	uint16_t *transmit_pending;	 /* ports with frames in their queue */
+	uint16_t *transmit_pending;      /* ports with frames in their queue */
 	unsigned transmit_pending_count;
 	struct held_packet held[HELD_MAX];
 	unsigned held_count;

@@ -27,7 +27,7 @@ union address {
 
 struct prefix {
 	union address address; /* host bits are zero */
-	uint8_t length;	       /* bits: 0..32 or 0..128 */
+	uint8_t length;        /* bits: 0..32 or 0..128 */
 };
 
 /*
@@ -41,8 +41,8 @@ struct tuple {
 	rte_be16_t source_port;
 	rte_be16_t destination_port;
 	uint8_t protocol; /* IPPROTO_* of the upper layer, after extension headers */
-	uint8_t family;	  /* enum family */
-	uint16_t zero;	  /* padding, always zero */
+	uint8_t family;   /* enum family */
+	uint16_t zero;    /* padding, always zero */
 };
 _Static_assert(sizeof(struct tuple) == 40, "tuples are copied and compared as five words");
 

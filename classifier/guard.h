@@ -11,7 +11,7 @@ struct guard_port {
 	uint16_t index;
 	uint64_t own_mac;  /* our MAC there, as mac_word() packs it */
 	uint64_t peer_mac; /* a qube's assigned or learned MAC; 0 = not known yet */
-	bool learn;	   /* replay: while peer_mac is 0, any packet may teach it */
+	bool learn;        /* replay: while peer_mac is 0, any packet may teach it */
 };
 
 /* MAC words are written back by copying their first six bytes. */

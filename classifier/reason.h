@@ -16,13 +16,13 @@
 
 /* What the sender of a dropped packet hears: ICMP type/code for IPv4, ICMPv6 type/code. */
 enum answer {
-	ANSWER_SILENCE,		/* nothing */
-	ANSWER_PROHIBITED,	/* 3/13, 1/1: communication administratively prohibited */
+	ANSWER_SILENCE,         /* nothing */
+	ANSWER_PROHIBITED,      /* 3/13, 1/1: communication administratively prohibited */
 	ANSWER_HOST_PROHIBITED, /* 3/10, 1/1: host administratively prohibited */
-	ANSWER_TIME_EXCEEDED,	/* 11/0, 3/0: hop limit exceeded in transit */
-	ANSWER_UNREACHABLE,	/* 3/1, 1/3: host or address unreachable */
-	ANSWER_NO_ROUTE,	/* 3/0, 1/0: no route to destination */
-	ANSWER_TOO_BIG,		/* 3/4 or 2/0 with the MTU of the way out */
+	ANSWER_TIME_EXCEEDED,   /* 11/0, 3/0: hop limit exceeded in transit */
+	ANSWER_UNREACHABLE,     /* 3/1, 1/3: host or address unreachable */
+	ANSWER_NO_ROUTE,        /* 3/0, 1/0: no route to destination */
+	ANSWER_TOO_BIG,         /* 3/4 or 2/0 with the MTU of the way out */
 };
 
 /* clang-format off */
@@ -84,7 +84,7 @@ enum reason {
 #define REASON_ENUM(identifier, name, answer, help) REASON_##identifier,
 	REASONS(REASON_ENUM)
 #undef REASON_ENUM
-	REASON_COUNT
+		REASON_COUNT
 };
 
 struct reason_info {

@@ -28,14 +28,14 @@ enum rule_protocol { RULE_ANY, RULE_TCP, RULE_UDP, RULE_ICMP };
 struct rule {
 	enum action action;
 	enum destination destination;
-	struct prefix prefix;	     /* DESTINATION_IPV4, DESTINATION_IPV6 */
-	char *name;		     /* DESTINATION_NAME; owned */
+	struct prefix prefix; /* DESTINATION_IPV4, DESTINATION_IPV6 */
+	char *name;           /* DESTINATION_NAME; owned */
 	enum rule_protocol protocol;
-	bool has_ports;		     /* RULE_TCP and RULE_UDP only */
+	bool has_ports;               /* RULE_TCP and RULE_UDP only */
 	uint16_t port_low, port_high; /* host order, inclusive */
-	bool has_icmp_type;	     /* RULE_ICMP only */
+	bool has_icmp_type;           /* RULE_ICMP only */
 	uint8_t icmp_type;
-	bool dns; /* specialtarget=dns: destination was a virtual DNS address, port 53 */
+	bool dns;      /* specialtarget=dns: destination was a virtual DNS address, port 53 */
 	unsigned line; /* where the rule was written, 1-based; 0 if not from a file */
 };
 
@@ -46,17 +46,17 @@ struct ruleset {
 };
 
 /* `rule` of a verdict that no numbered rule made. */
-#define RULE_POLICY UINT16_MAX		/* the ruleset's policy */
-#define RULE_NONE (UINT16_MAX - 1)	/* not judged by rules */
+#define RULE_POLICY UINT16_MAX     /* the ruleset's policy */
+#define RULE_NONE (UINT16_MAX - 1) /* not judged by rules */
 
 /* What a rule is matched against: the packet after destination translation. */
 struct subject {
 	enum family family;
 	union address destination;
-	uint8_t protocol;	     /* IPPROTO_* */
+	uint8_t protocol;            /* IPPROTO_* */
 	rte_be16_t destination_port; /* TCP, UDP; else 0 */
-	uint8_t icmp_type;	     /* ICMP, ICMPv6; else 0 */
-	bool dns;		     /* destination was a virtual DNS address, port 53 */
+	uint8_t icmp_type;           /* ICMP, ICMPv6; else 0 */
+	bool dns;                    /* destination was a virtual DNS address, port 53 */
 };
 
 /** Free what @p ruleset owns and leave it empty with policy drop. */

@@ -35,8 +35,8 @@ rewrite_ports(struct rte_mbuf *mbuf, const struct packet *packet, const rte_be16
  * in it when the sender left the rest to the hardware; then ports are not in it yet.
  */
 static inline uint16_t
-l4_checksum(const struct rte_mbuf *mbuf, uint16_t checksum, uint16_t address_delta,
-	uint16_t port_delta)
+l4_checksum(
+	const struct rte_mbuf *mbuf, uint16_t checksum, uint16_t address_delta, uint16_t port_delta)
 {
 	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		return checksum_sum_add(checksum, address_delta);

@@ -24,7 +24,7 @@ enum tcp_state {
 #define TCP_STATE_ENUM(identifier, name, timeout) TCP_STATE_##identifier,
 	TCP_STATES(TCP_STATE_ENUM)
 #undef TCP_STATE_ENUM
-	TCP_STATE_COUNT
+		TCP_STATE_COUNT
 };
 
 struct tcp_state_info {

@@ -30,7 +30,7 @@ enum timeout {
 #define TIMEOUT_ENUM(identifier, name, default_s, min_s, max_s, help) TIMEOUT_##identifier,
 	TIMEOUTS(TIMEOUT_ENUM)
 #undef TIMEOUT_ENUM
-	TIMEOUT_COUNT
+		TIMEOUT_COUNT
 };
 
 struct timeout_info {

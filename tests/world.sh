@@ -304,10 +304,9 @@ stay() {
     echo "  curl http://$HOST/; curl http://uplink.test/; curl http://$HOST:81/    # to try there"
     [[ $MODE != sluice ]] ||
         echo "  tests/smoke/control.py $WORLD/control.sock counters        # what was counted"
-    while true; do
-        sleep 3600 &
-        wait $!
-    done
+    # in the background, because a trap waits for a command in the foreground
+    in_background /dev/null sleep infinity
+    wait "${WORLD_PIDS[-1]}"
 }
 
 main() {

@@ -170,6 +170,7 @@ namespaces_remove() {
         ip netns delete "$name" 2>/dev/null || true
         rm -rf "/etc/netns/$name"
     done
+    rmdir /etc/netns 2>/dev/null || true
 }
 
 world_destroy() {
@@ -177,7 +178,7 @@ world_destroy() {
     trap '' HUP INT TERM
     [[ ${#WORLD_PIDS[@]} -eq 0 ]] || kill "${WORLD_PIDS[@]}" 2>/dev/null || true
     namespaces_remove "$WORLD_NAME"
-    wait 2>/dev/null || true
+    [[ ${#WORLD_PIDS[@]} -eq 0 ]] || wait "${WORLD_PIDS[@]}" 2>/dev/null || true
     rm -rf "$WORLD"
 }
 

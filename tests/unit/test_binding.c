@@ -104,8 +104,7 @@ test_another_port(void)
 	}
 	/* everybody else still finds the first one, and nobody the others */
 	CU_ASSERT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(1), 40000), 40000);
-	CU_ASSERT_NOT_EQUAL(
-		take(bindings, IPPROTO_UDP, QUBE(2), rte_be_to_cpu_16(another[0])),
+	CU_ASSERT_NOT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(2), rte_be_to_cpu_16(another[0])),
 		rte_be_to_cpu_16(another[0]));
 	for (unsigned i = 0; i < 3; i++)
 		release(bindings, IPPROTO_UDP, rte_be_to_cpu_16(another[i]));

@@ -7,9 +7,8 @@
 void
 unit_eal(void)
 {
-	static char *arguments[] = {"unit", "--no-huge", "--no-pci",
-		"--no-telemetry", "--no-shconf", "-m", "1024", "--lcores", "0@0", "--log-level",
-		"error", NULL};
+	static char *arguments[] = {"unit", "--no-huge", "--no-pci", "--no-telemetry",
+		"--no-shconf", "-m", "1024", "--lcores", "0@0", "--log-level", "error", NULL};
 
 	if (rte_eal_init((int)(sizeof(arguments) / sizeof(arguments[0])) - 1, arguments) < 0) {
 		fprintf(stderr, "EAL does not start: %s\n", rte_strerror(rte_errno));
