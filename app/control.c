@@ -327,13 +327,17 @@ control_open(const char *path, struct event_base *base, struct dataplane *datapl
 		return -ENOMEM;
 	control->dataplane = dataplane;
 	control->path = strdup(path);
+	if (control->path == NULL) {
+		free(control);
+		return -ENOMEM;
+	}
 	mask = umask(0177);
 	control->listener = evconnlistener_new_bind(base, control_accept, control,
 		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, (struct sockaddr *)&address,
 		sizeof(address));
-	error = -errno;
+	error = errno != 0 ? -errno : -EIO;
 	umask(mask);
-	if (control->path == NULL || control->listener == NULL) {
+	if (control->listener == NULL) {
 		report_line(report, "%s: cannot listen: %s", path, strerror(-error));
 		control_close(control);
 		return error;
@@ -347,8 +351,10 @@ control_close(struct control *control)
 {
 	if (control == NULL)
 		return;
-	while (control->clients != NULL)
-		client_free(control->clients);
+	for (struct client *client = control->clients, *next; client != NULL; client = next) {
+		next = client->next;
+		client_free(client);
+	}
 	if (control->listener != NULL) {
 		evconnlistener_free(control->listener);
 		unlink(control->path);

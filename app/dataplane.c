@@ -44,6 +44,8 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 	uint64_t bytes = 0;
 	uint16_t sent;
 
+	if (count == 0)
+		return;
 	for (uint16_t i = 0; i < count; i++)
 		bytes += rte_pktmbuf_pkt_len(queue->burst[i]);
 	queue->count = 0;

@@ -483,7 +483,7 @@ rules_load(struct conf_qube *qube)
 	int error, written = 0;
 
 	error = file_read(qube->rules_path, RULES_BYTES_MAX, true, &text, &length);
-	if (error != 0) {
+	if (error != 0 || text == NULL) {
 		written = asprintf(
 			&qube->rules_error, "%s: %s", qube->rules_path, file_reason(error));
 	} else if (strlen(text) != length) {

@@ -268,7 +268,7 @@ open_plane(void)
 	};
 	enum family family;
 
-	for (unsigned port = 0; port < PLANE_PORTS; port++)
+	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++)
 		for (unsigned i = 0; i < FAMILIES; i++)
 			address_parse(texts[port][i], &family, &own_address[port][i]);
 	plane = plane_create(&(struct plane_options){
@@ -626,7 +626,7 @@ main(void)
 	printf("FUZZ_SEED=%" PRIu64 " FUZZ_FRAMES=%" PRIu64 "\n", seed, frames);
 	fflush(stdout);
 	for (unsigned ipv6 = 0; ipv6 < 2; ipv6++)
-		for (uint16_t port = 0; port < PLANE_PORTS; port++)
+		for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++)
 			templates_ip(port, ipv6);
 	templates_neighbours();
 	open_plane();

@@ -11,6 +11,7 @@
 #include "classifier/linear.h"
 #include "tests/unit/unit.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -28,6 +29,7 @@ static uint64_t random_state;
 static uint32_t
 draw(uint32_t limit)
 {
+	assert(limit != 0);
 	random_state ^= random_state >> 12;
 	random_state ^= random_state << 25;
 	random_state ^= random_state >> 27;

@@ -550,8 +550,10 @@ test_error_flood(void)
 	unsigned lines = 0;
 
 	memset(text, 0, sizeof(text));
-	for (size_t i = 0; i + 2 < sizeof(text); i += 2)
-		memcpy(text + i, "x\n", 2);
+	for (size_t i = 0; i + 2 < sizeof(text); i += 2) {
+		text[i] = 'x';
+		text[i + 1] = '\n';
+	}
 	CU_ASSERT_EQUAL(load(text, &conf), -EINVAL);
 	for (const char *byte = reported; *byte != '\0'; byte++)
 		lines += *byte == '\n';

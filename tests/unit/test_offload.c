@@ -18,7 +18,8 @@
 #define OUT_MAX 128
 
 static struct rte_mempool *pool;
-static struct rte_mempool *tiny_pool; /* too few mbufs to cut anything */
+static struct rte_mempool *tiny_pool;   /* too few mbufs to cut anything */
+static struct rte_mempool *narrow_pool; /* mbufs too short for the headers */
 
 /* What is cut: a frame, the size of its pieces, and how the frame lies in memory. */
 struct segment_case {
@@ -391,6 +392,9 @@ test_segment_refusals(void)
 	/* enough for the first mbuf of each segment, not for the second */
 	CU_ASSERT_EQUAL(segment_badly(tiny_pool, 3000, OUT_MAX, 9000), -ENOMEM);
 	CU_ASSERT_EQUAL(rte_mempool_avail_count(tiny_pool), 3);
+	/* headers in two pieces would break everybody's assumption */
+	CU_ASSERT_EQUAL(segment_badly(narrow_pool, 1000, OUT_MAX, 3000), -EINVAL);
+	CU_ASSERT_EQUAL(rte_mempool_avail_count(narrow_pool), MBUFS);
 	expect_no_leak();
 }
 
@@ -410,7 +414,10 @@ main(void)
 		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN), 2176, SOCKET_ID_ANY);
 	tiny_pool = rte_pktmbuf_pool_create("tiny", 3, 0,
 		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN), 2176, SOCKET_ID_ANY);
-	if (pool == NULL || tiny_pool == NULL)
+	narrow_pool = rte_pktmbuf_pool_create("narrow", MBUFS, 0,
+		RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
+		RTE_PKTMBUF_HEADROOM + 50, SOCKET_ID_ANY);
+	if (pool == NULL || tiny_pool == NULL || narrow_pool == NULL)
 		return 1;
 	return UNIT_RUN("offload", tests);
 }

@@ -142,7 +142,7 @@ expect_error(
 static void
 expect_silence(struct plane *plane)
 {
-	for (uint16_t port = 0; port < PLANE_PORTS; port++)
+	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++)
 		CU_ASSERT_EQUAL(plane_waiting(plane, port), 0);
 }
 
@@ -1004,7 +1004,7 @@ run_mix(unsigned size, unsigned workers, unsigned seed)
 		burst_port = port;
 		burst[gathered++] = frame_mbuf(plane->dataplane->pool, frame.bytes, frame.length);
 	}
-	for (uint16_t port = 0; port < PLANE_PORTS; port++)
+	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++)
 		for (struct sent *sent; (sent = plane_next(plane, port)) != NULL;) {
 			digest.count++;
 			digest.ordered[port] =

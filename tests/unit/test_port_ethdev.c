@@ -340,8 +340,10 @@ test_shared_queue(void)
 	char devargs[128];
 	struct sending sending[WORKERS];
 	pthread_t thread[WORKERS];
+	struct rte_eth_stats statistics;
 	struct port port;
 	int fd = mkstemp(path);
+	uint16_t id;
 
 	CU_ASSERT_TRUE_FATAL(fd >= 0);
 	close(fd);
@@ -358,6 +360,10 @@ test_shared_queue(void)
 		pthread_join(thread[i], NULL);
 		CU_ASSERT_EQUAL(sending[i].sent, SENDINGS * SHARED_BURST);
 	}
+	/* the driver counts without a lock of its own */
+	CU_ASSERT_EQUAL_FATAL(rte_eth_dev_get_port_by_name("net_pcap1", &id), 0);
+	CU_ASSERT_EQUAL(rte_eth_stats_get(id, &statistics), 0);
+	CU_ASSERT_EQUAL(statistics.opackets, WORKERS * SENDINGS * SHARED_BURST);
 	port.ops->close(&port);
 	CU_ASSERT_EQUAL(frames_in_capture(path), WORKERS * SENDINGS * SHARED_BURST);
 	unlink(path);
