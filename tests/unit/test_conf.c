@@ -565,11 +565,11 @@ static void
 test_counts(void)
 {
 	static char text[1 << 20];
-	char *end = stpcpy(text, GATEWAY UPLINK);
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s", GATEWAY UPLINK);
 	struct conf *conf;
 
 	for (unsigned i = 0; i < QUBES_MAX; i++)
-		end += sprintf(end,
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
 			"[port p%u]\ndevice = kernel:v%u\nrole = qube\nqube = q%u\n[qube q%u]\n"
 			"address = 10.1.%u.%u\n",
 			i, i, i, i, i / 250, 1 + i % 250);
@@ -578,7 +578,7 @@ test_counts(void)
 	CU_ASSERT_EQUAL(conf->port_count, QUBES_MAX + 1);
 	CU_ASSERT_STRING_EQUAL(conf->qubes[999].name, "q999");
 	conf_free(conf);
-	strcpy(end, "[qube more]\naddress = 10.2.0.1\n");
+	strcpy(text + used, "[qube more]\naddress = 10.2.0.1\n");
 	bad(text, ":6010: more than 1000 qubes\n");
 }
 
