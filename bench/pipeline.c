@@ -284,8 +284,8 @@ main(int argc, char **argv)
 	char conf_path[128];
 	const char *json = NULL;
 	struct port_setup setup = {.report = &report, .workers = 1};
-	struct dataplane *dataplane;
-	struct policy *policy;
+	struct dataplane *dataplane = NULL;
+	struct policy *policy = NULL;
 	struct conf *conf;
 	int option;
 
