@@ -21,5 +21,5 @@ void offload_checksum(struct rte_mbuf *mbuf);
  * @param out room for @p room mbufs
  * @return how many frames are in @p out, or -ENOMEM, -ENOSPC (nothing was made, @p mbuf freed)
  */
-int offload_segment(struct rte_mbuf *mbuf, struct rte_mempool *pool, struct rte_mbuf **out,
-	unsigned room);
+int offload_segment(
+	struct rte_mbuf *mbuf, struct rte_mempool *pool, struct rte_mbuf **out, unsigned room);
