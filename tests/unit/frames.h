@@ -105,3 +105,11 @@ struct rte_mbuf *frame_mbuf_chain(struct rte_mempool *pool, const uint8_t *bytes
 
 /** Put the bytes of an mbuf into @p frame. */
 void frame_of_mbuf(struct frame *frame, const struct rte_mbuf *mbuf);
+
+/** The same frame with @p payload bytes behind its headers. */
+static inline struct frame_spec
+with_payload(struct frame_spec spec, uint16_t payload)
+{
+	spec.payload = payload;
+	return spec;
+}

@@ -83,13 +83,6 @@ static const struct frame_spec tcp6 = {
 	.payload = 100,
 };
 
-static struct frame_spec
-with_payload(struct frame_spec spec, uint16_t payload)
-{
-	spec.payload = payload;
-	return spec;
-}
-
 /* An mbuf as the data path would hand it over. */
 static struct rte_mbuf *
 outgoing(const struct frame_spec *spec, uint64_t flags, uint16_t segment_size, uint32_t first)

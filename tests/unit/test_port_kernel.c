@@ -244,13 +244,6 @@ static const struct frame_spec tcp6 = {
 	.tcp_options = 12,
 };
 
-static struct frame_spec
-with_payload(struct frame_spec spec, uint16_t payload)
-{
-	spec.payload = payload;
-	return spec;
-}
-
 /* ---- opening ------------------------------------------------------------------------------ */
 
 static void
