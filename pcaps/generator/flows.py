@@ -146,6 +146,10 @@ def icmp_errors():
     frame = from_qube(WORK, SERVER6, ICMPv6DestUnreach(code=4) / Raw(inside[:48]))
     case.drop(5, "work", frame, "icmp-error")
     case.back(6, WORK, from_uplink(SERVER, udp(4000, 41030)))
+    # without ports its tuple is that of a ping with identifier 0, of which it is no part
+    case.out(7, WORK, from_qube(WORK, SERVER, ping(0)))
+    frame = from_uplink(SERVER, ICMP(type=3, code=1) / Raw(outside[:28]))
+    case.drop(7.1, "uplink", frame, "icmp-error")
 
 
 @a_case

@@ -122,6 +122,8 @@ def rules_none():
     case.drop(0.5, "work", from_qube(WORK, SERVER6, udp(43062, 80)), "no-rules")
     frame = from_qube(WORK, PERSONAL.ip, tcp(43063, 80, "S"))
     case.drop(0.6, "work", frame, "no-rules")
+    # not even about a hop limit that ran out
+    case.drop(0.7, "work", from_qube(WORK, SERVER, udp(43064, 80), ttl=1), "no-rules")
     case.out(1, PERSONAL, from_qube(PERSONAL, SERVER, tcp(43060, 80, "S")))
 
 
