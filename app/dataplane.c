@@ -175,11 +175,13 @@ allocate(struct dataplane *dataplane, const struct conf *conf)
 	dataplane->workers =
 		rte_calloc("workers", dataplane->worker_count, sizeof(dataplane->workers[0]), 0);
 	dataplane->bindings = binding_table_create(&dataplane->secret, SOCKET_ID_ANY);
+	dataplane->accounts = rte_calloc(
+		"accounts", ACCOUNTS, sizeof(dataplane->accounts[0]), RTE_CACHE_LINE_SIZE);
 	dataplane->pool = rte_pktmbuf_pool_create("mbufs", RTE_MAX(mbufs, (unsigned)MBUFS_LEAST),
 		POOL_CACHE, RTE_ALIGN_CEIL(sizeof(struct packet), RTE_MBUF_PRIV_ALIGN),
 		RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (dataplane->ports == NULL || dataplane->workers == NULL || dataplane->bindings == NULL ||
-		dataplane->pool == NULL)
+		dataplane->accounts == NULL || dataplane->pool == NULL)
 		return -ENOMEM;
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++)
 		error = worker_create(dataplane, i, conf->flows, &dataplane->workers[i]);
@@ -199,7 +201,6 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 	}
 	dataplane->port_count = policy->port_count;
 	dataplane->worker_count = conf->workers;
-	dataplane->timeouts = conf->timeouts;
 	dataplane->automatic = automatic;
 	atomic_init(&dataplane->policy, policy);
 	if (secret != NULL) {
@@ -243,6 +244,7 @@ dataplane_free(struct dataplane *dataplane)
 	policy_free(atomic_load(&dataplane->policy));
 	rte_mempool_free(dataplane->pool);
 	binding_table_free(dataplane->bindings);
+	rte_free(dataplane->accounts);
 	rte_free(dataplane->workers);
 	rte_free(dataplane->ports);
 	rte_free(dataplane);

@@ -17,6 +17,12 @@
 
 struct worker;
 
+/* Fragments from across the uplink that may wait, per group of sources. */
+#define UPLINK_FRAGMENTS 256
+/* Sources across the uplink share this many accounts, by a keyed hash of their address. */
+#define UPLINK_ACCOUNTS 64
+#define ACCOUNTS (2 * QUBES_MAX + UPLINK_ACCOUNTS)
+
 /* Called once for every received packet when its way ended, before it is sent or freed. */
 typedef void (*packet_trace_fn)(
 	void *context, const struct rte_mbuf *mbuf, const struct packet *packet);
@@ -25,10 +31,10 @@ typedef void (*packet_trace_fn)(
 struct dataplane {
 	_Atomic(struct policy *) policy;
 	struct flow_secret secret;
-	struct timeout_values timeouts;
 	unsigned port_count;
 	struct port *ports; /* indices as in the policy */
 	struct binding_table *bindings;
+	struct account *accounts; /* see dataplane_account */
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;
@@ -36,6 +42,13 @@ struct dataplane {
 	void *trace_context;
 	bool automatic; /* replay: neighbours need not be asked */
 };
+
+/** The account of a qube for what it opens itself, or for what is opened towards it. */
+static inline struct account *
+dataplane_account(const struct dataplane *dataplane, uint16_t qube, bool inbound)
+{
+	return &dataplane->accounts[2 * (unsigned)qube + inbound];
+}
 
 /**
  * Create pools, tables and workers for a configuration. Ports are allocated, not opened; their

@@ -72,9 +72,16 @@ static void
 flow_end(struct worker *worker, struct flow *flow)
 {
 	if ((flow->flags & FLOW_BINDING) != 0)
-		binding_release(worker->dataplane->bindings, flow->protocol,
+		binding_release(worker->dataplane->bindings, FAMILY_IPV4, flow->protocol,
 			flow->port[DIRECTION_REPLY][1]);
 	flow_close(worker->flows, flow);
+}
+
+bool
+worker_adopt(struct worker *worker, struct flow *flow)
+{
+	(void)worker, (void)flow;
+	return true;
 }
 
 /* The way to an address beyond the uplink. */
@@ -132,14 +139,17 @@ translate(struct worker *worker, const struct packet *packet, struct tuple *repl
 	reply->destination = uplink->address[FAMILY_IPV4];
 	switch (tuple->protocol) {
 	case IPPROTO_TCP:
-		error = binding_tcp(worker->flows, &worker->dataplane->secret, reply);
+		error = binding_tcp(worker->flows, &worker->dataplane->secret, NULL, reply);
 		break;
 	case IPPROTO_UDP:
 	case IPPROTO_ICMP:
 		if (tuple->protocol == IPPROTO_ICMP && (packet->flags & PACKET_ICMP_QUERY) == 0)
 			break;
-		error = binding_take(worker->dataplane->bindings, tuple->protocol, tuple->source.v4,
-			tuple->source_port, &reply->destination_port);
+		error = binding_take(worker->dataplane->bindings,
+			&(struct binding_request){.protocol = tuple->protocol,
+				.qube = packet->qube,
+				.port = tuple->source_port},
+			&reply->destination_port, &(bool){false});
 		*binding = error == 0;
 		break;
 	default: /* no ports to tell flows apart by: the first qube has the destination */
@@ -157,20 +167,24 @@ rebind(struct worker *worker, const struct packet *packet, struct tuple *reply, 
 {
 	struct binding_table *bindings = worker->dataplane->bindings;
 
-	binding_release(bindings, reply->protocol, reply->destination_port);
-	*binding = binding_take_another(bindings, reply->protocol, packet->tuple.source.v4,
-			   packet->tuple.source_port, &reply->destination_port) == 0;
+	binding_release(bindings, FAMILY_IPV4, reply->protocol, reply->destination_port);
+	*binding = binding_take_another(bindings,
+			   &(struct binding_request){.protocol = reply->protocol,
+				   .qube = packet->qube,
+				   .port = packet->tuple.source_port},
+			   &reply->destination_port) == 0;
 	return *binding;
 }
 
 /* Open the flow of a packet that the rules have accepted. */
 static enum reason
-open_flow(struct worker *worker, struct packet *packet)
+open_flow(struct worker *worker, struct rte_mbuf *mbuf)
 {
+	struct packet *packet = packet_of(mbuf);
 	struct tuple reply;
 	struct flow_way out;
 	struct flow *flow;
-	uint32_t deadline_ms = track_deadline(packet, &worker->dataplane->timeouts, worker->now_ms);
+	uint32_t deadline_ms = track_deadline(packet, worker->policy->timeouts, worker->now_ms);
 	enum reason reason;
 	bool binding;
 
@@ -189,7 +203,7 @@ open_flow(struct worker *worker, struct packet *packet)
 	}
 	if (flow == NULL) {
 		if (binding)
-			binding_release(worker->dataplane->bindings, reply.protocol,
+			binding_release(worker->dataplane->bindings, FAMILY_IPV4, reply.protocol,
 				reply.destination_port);
 		return reason;
 	}
@@ -201,7 +215,7 @@ open_flow(struct worker *worker, struct packet *packet)
 	flow->way[DIRECTION_ORIGINAL] = out;
 	flow->way[DIRECTION_REPLY] =
 		(struct flow_way){.port = packet->in_port, .neighbour = NEIGHBOUR_PEER};
-	track_open(flow, packet, &worker->dataplane->timeouts, worker->now_ms);
+	track_open(flow, mbuf, worker->policy->timeouts, worker->now_ms);
 	worker->counters.flows_opened++;
 	packet->flow = flow;
 	packet->direction = DIRECTION_ORIGINAL;
@@ -395,12 +409,12 @@ struct tracking {
 };
 
 static enum reason
-open_judged(struct worker *worker, struct packet *packet, struct tracking *tracking)
+open_judged(struct worker *worker, struct rte_mbuf *mbuf, struct tracking *tracking)
 {
-	enum reason reason = packet->reason;
+	enum reason reason = packet_of(mbuf)->reason;
 
 	if (reason == REASON_NONE)
-		reason = open_flow(worker, packet);
+		reason = open_flow(worker, mbuf);
 	if (reason == REASON_NONE)
 		tracking->opened = true;
 	return reason;
@@ -424,7 +438,7 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 			judge_misses(worker, &mbuf, 1);
 	}
 	if (packet->flow == NULL)
-		return open_judged(worker, packet, tracking);
+		return open_judged(worker, mbuf, tracking);
 	/*
 	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets
 	 * across the uplink would otherwise be taken for the qube.
@@ -441,7 +455,7 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	packet->reason = REASON_NONE;
 	packet->rule = packet->flow->rule;
 	deadline_ms = packet->flow->deadline_ms;
-	switch (track_packet(packet->flow, packet, &worker->dataplane->timeouts, worker->now_ms)) {
+	switch (track_packet(packet->flow, mbuf, worker->policy->timeouts, worker->now_ms)) {
 	case TCP_PASS:
 		/* The wheel finds out by itself about a deadline that moved away only. */
 		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
@@ -458,7 +472,9 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 		packet->flow = NULL;
 		packet->rule = RULE_NONE;
 		judge_misses(worker, &mbuf, 1);
-		return open_judged(worker, packet, tracking);
+		return open_judged(worker, mbuf, tracking);
+	case TCP_OUT_OF_WINDOW:
+		return REASON_TCP_WINDOW;
 	case TCP_INVALID:
 	default:
 		return REASON_TCP_STATE;
@@ -643,7 +659,7 @@ flow_expired(void *context, struct flow *flow)
 	struct worker *worker = context;
 
 	if ((flow->flags & FLOW_BINDING) != 0)
-		binding_release(worker->dataplane->bindings, flow->protocol,
+		binding_release(worker->dataplane->bindings, FAMILY_IPV4, flow->protocol,
 			flow->port[DIRECTION_REPLY][1]);
 	worker->counters.flows_expired++;
 }

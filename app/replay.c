@@ -331,7 +331,7 @@ dataplane_start(struct replay *replay)
 
 	if (stations == NULL)
 		return status;
-	status = policy_build(conf, &replay->report, &policy);
+	status = policy_build(conf, NULL, 0, &replay->report, &policy);
 	if (status < 0)
 		goto end;
 	replay->policy = policy;

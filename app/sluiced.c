@@ -106,7 +106,7 @@ build(struct daemon *daemon)
 	int error = eal_start("sluiced", daemon->conf, false, &log_report);
 
 	if (error == 0)
-		error = policy_build(daemon->conf, &log_report, &policy);
+		error = policy_build(daemon->conf, NULL, 0, &log_report, &policy);
 	if (error == 0)
 		error = dataplane_create(
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);

@@ -32,6 +32,7 @@ static const char *const verdict_names[VERDICT_COUNT] = {
 	[VERDICT_FORWARD] = "forward",
 	[VERDICT_DROP] = "drop",
 	[VERDICT_LOCAL] = "local",
+	[VERDICT_JOINED] = "joined",
 };
 
 void

@@ -76,6 +76,14 @@ struct worker {
 /** Take packets that this worker owns from the flow lookup to the way out. */
 void pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
+/**
+ * Enter a flow that is in the table of @p worker, with all its fields, into accounts, bindings and
+ * permissions, as if it had been opened here: for flows from before a restart.
+ * @return false when that cannot be: its external port is taken, an account is at its limit; the
+ *	flow is closed then
+ */
+bool worker_adopt(struct worker *worker, struct flow *flow);
+
 /** End a packet: count, answer, trace and free it. */
 void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason);
 

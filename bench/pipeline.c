@@ -318,7 +318,7 @@ main(int argc, char **argv)
 	if (eal_start("pipeline", conf, false, &report) != 0)
 		fail("DPDK does not start");
 	conf->flows -= POOL_SIZE * 4;
-	if (policy_build(conf, &report, &policy) != 0 ||
+	if (policy_build(conf, NULL, 0, &report, &policy) != 0 ||
 		dataplane_create(conf, policy, NULL, true, &report, &dataplane) != 0)
 		fail("the data plane does not start");
 	setup.pool = rte_pktmbuf_pool_create("frames", POOL_SIZE, 256,

@@ -31,13 +31,15 @@ enum packet_kind {
 };
 
 enum packet_flag {
-	PACKET_ICMP_ERROR = 1 << 0, /* `tuple` has no ports; the embedded packet tells the flow */
+	PACKET_ICMP_ERROR = 1 << 0, /* about another packet, which it quotes; see `outer` */
 	PACKET_ICMP_QUERY = 1 << 1, /* echo and its like: `tuple` holds the identifier */
 	PACKET_ICMP_REPLY = 1 << 2, /* with ICMP_QUERY: an answer, cannot open a flow */
 	PACKET_ND = 1 << 3,         /* ICMPv6 133..137 */
 	PACKET_DNS = 1 << 4,        /* destination is a virtual DNS address, port 53 */
 	PACKET_LOCAL = 1 << 5,      /* addressed to the firewall itself */
 	PACKET_DF = 1 << 6,         /* IPv4 don't fragment */
+	PACKET_FRAGMENT = 1 << 7,   /* a fragment: `tuple` has no ports, l4_offset is where its
+				       part of the datagram starts */
 };
 
 /* The way a packet went, for counters, replay and traces. */
@@ -45,35 +47,41 @@ enum verdict {
 	VERDICT_FORWARD, /* went out of another port */
 	VERDICT_DROP,    /* ended here; `reason` says why, and whether it was answered */
 	VERDICT_LOCAL,   /* taken by the firewall itself (ARP, neighbour discovery, ping) */
+	VERDICT_JOINED,  /* a fragment that became part of a datagram, whose first one goes on */
 	VERDICT_COUNT
 };
 
 struct packet {
-	/* parse */
+	/*
+	 * parse. In an ICMP error, relate puts here the tuple that packets of its flow have that go
+	 * the same way: the quoted packet's, reversed.
+	 */
 	struct tuple tuple;
 	uint16_t l3_offset;      /* bytes from the start of the frame */
 	uint16_t l4_offset;      /* after IPv4 options and IPv6 extension headers */
 	uint16_t payload_offset; /* behind the TCP, UDP or ICMP header */
-	uint16_t kind;           /* enum packet_kind */
+	uint16_t flags;          /* enum packet_flag */
 	uint32_t frame_length;   /* bytes, without trailing Ethernet padding */
-	uint8_t flags;           /* enum packet_flag */
+	uint8_t kind;            /* enum packet_kind */
 	uint8_t tcp_flags;       /* RTE_TCP_*_FLAG */
 	uint8_t ttl;             /* TTL or hop limit as received */
 	uint8_t icmp_type;
 	uint8_t icmp_code;
 	/* the stages after it */
-	uint8_t direction;  /* flow: enum direction */
-	uint8_t verdict;    /* enum verdict */
-	uint8_t reason;     /* enum reason */
-	uint16_t rule;      /* judge: index of the rule, RULE_POLICY or RULE_NONE */
-	uint16_t in_port;   /* set by whoever received it */
-	uint16_t out_port;  /* PORT_NONE until routed */
-	uint16_t qube;      /* guard: index of the sending qube, QUBE_NONE from the uplink */
-	uint16_t neighbour; /* route: next hop in the out port's neighbour table */
-	uint16_t zero;
-	uint32_t serial; /* replay: the packet's number in the inputs */
+	uint8_t direction;      /* flow: enum direction */
+	uint8_t verdict;        /* enum verdict */
+	uint8_t reason;         /* enum reason */
+	uint16_t rule;          /* judge: index of the rule, RULE_POLICY or RULE_NONE */
+	uint16_t in_port;       /* set by whoever received it */
+	uint16_t out_port;      /* PORT_NONE until routed */
+	uint16_t qube;          /* guard: index of the sending qube, QUBE_NONE from the uplink */
+	uint16_t fragment_size; /* reassemble: longest IP packet it came in, bytes; 0 = in one */
+	uint16_t quoted_l4;     /* relate: where the quoted packet's upper layer starts */
+	uint32_t serial;        /* replay: the packet's number in the inputs */
 	struct flow *flow;
 	uint64_t hash; /* flow table hash of `tuple` */
+	/* relate: source and destination of an ICMP error itself */
+	union address outer[2];
 };
 _Static_assert(sizeof(struct packet) <= 2 * 64, "the private area is two cache lines");
 

@@ -136,6 +136,8 @@ policy_free(struct policy *policy)
 	free(policy->qubes);
 	free(policy->ports);
 	free(policy->owners);
+	forward_table_free(policy->forwards);
+	free(policy->timeouts);
 	free(policy);
 }
 

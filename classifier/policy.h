@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 
 #include "classifier/acl.h"
+#include "classifier/budget.h"
+#include "classifier/forward.h"
 #include "classifier/packet.h"
 
 #define QUBES_MAX 1000
@@ -33,15 +35,36 @@ struct rules {
 	struct ruleset ruleset; /* as written, for explaining and for tests */
 };
 
+/* Whose packets reach a UDP port that a qube has opened (RFC 4787 section 5). */
+enum filter {
+	FILTER_ADDRESS_AND_PORT, /* only theirs to whom it spoke: the default */
+	FILTER_ADDRESS,          /* any port of the hosts to whom it spoke */
+	FILTER_NONE,             /* everybody's (endpoint-independent): peer-to-peer */
+};
+
+/*
+ * A qube keeps its index as long as it is configured: flows, accounts and bindings name it by that.
+ * Between them may lie unused indices, with an empty name, no addresses and rules in state
+ * RULES_NONE.
+ */
 struct qube {
 	char name[NAME_SIZE];
 	bool has[FAMILIES]; /* may send in that family at all */
 	union address address[FAMILIES];
 	uint16_t port;       /* where it lives, PORT_NONE while it is away */
 	struct rules *rules; /* never NULL; its state says whether there are any */
+	struct limits limits;
+	enum filter filter;
+	/* the generation in which this qube got its index: flows that are older are not its own */
+	uint32_t since;
+	/* the latest generation that changed what its flows may do; forwards do not count */
+	uint32_t generation;
 };
 
 enum role { ROLE_UPLINK, ROLE_QUBE };
+
+/* Whether the MSS option of TCP SYNs through a port is lowered (RFC 4459 section 3.2). */
+enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
 
 struct policy_port {
 	char name[NAME_SIZE];
@@ -53,6 +76,8 @@ struct policy_port {
 	struct prefix link[FAMILIES];
 	bool has_gateway[FAMILIES];
 	union address gateway[FAMILIES];
+	enum mss_clamp mss_clamp;
+	uint16_t mss; /* MSS_CLAMP_FIXED: bytes of payload, whatever the family */
 };
 
 /* Who owns an address on our side. */
@@ -69,8 +94,10 @@ struct policy {
 	uint16_t uplink;                    /* index of the uplink port */
 	unsigned port_count;
 	struct policy_port *ports;
-	unsigned qube_count;
+	unsigned qube_count; /* one more than the greatest index */
 	struct qube *qubes;
+	struct forward_table *forwards;  /* never NULL */
+	struct timeout_values *timeouts; /* nat/timeout.h; owned, never NULL */
 	/* Open-addressed table of every address that is ours or a qube's; a power of two. */
 	uint32_t owner_mask;
 	struct policy_owner {

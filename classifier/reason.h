@@ -34,7 +34,7 @@ enum answer {
 	REASON(IP_HEADER,	   "ip-header",		    SILENCE,	     "malformed IPv4 or IPv6 header") \
 	REASON(IP_CHECKSUM,	   "ip-checksum",	    SILENCE,	     "wrong IPv4 header checksum") \
 	REASON(SOURCE_ROUTE,	   "source-route",	    SILENCE,	     "IPv4 source route option or IPv6 routing header") \
-	REASON(FRAGMENT,	   "fragment",		    SILENCE,	     "IP fragment") \
+	REASON(FRAGMENT,	   "fragment",		    SILENCE,	     "malformed IP fragment, or a first one without its upper-layer header") \
 	REASON(EXTENSION_HEADER,   "extension-header",	    SILENCE,	     "IPv6 extension header unknown, misplaced or too many") \
 	REASON(L4_HEADER,	   "l4-header",		    SILENCE,	     "malformed TCP, UDP or ICMP header") \
 	REASON(L4_CHECKSUM,	   "l4-checksum",	    SILENCE,	     "wrong TCP, UDP or ICMP checksum") \
@@ -53,12 +53,21 @@ enum answer {
 	/* local: what is addressed to the firewall itself */ \
 	REASON(LOCAL_REFUSED,	   "local-refused",	    HOST_PROHIBITED, "the firewall offers no such service") \
 	REASON(LOCAL_IGNORED,	   "local-ignored",	    SILENCE,	     "addressed to the firewall, not answered by intent") \
+	/* reassemble: fragments that never become a datagram */ \
+	REASON(FRAGMENT_OVERLAP,   "fragment-overlap",	    SILENCE,	     "fragments of one datagram overlap or contradict each other") \
+	REASON(FRAGMENT_LIMIT,	   "fragment-limit",	    SILENCE,	     "too many fragments wait already for the rest of their datagrams") \
+	REASON(FRAGMENT_TIMEOUT,   "fragment-timeout",	    SILENCE,	     "the rest of the datagram did not come in time") \
 	/* flow: what the tracker does not accept */ \
 	REASON(NO_FLOW,		   "no-flow",		    SILENCE,	     "unsolicited: from the uplink, or a reply, without a flow") \
 	REASON(TCP_STATE,	   "tcp-state",		    SILENCE,	     "TCP segment that is invalid in the state of its flow, or opens none") \
-	REASON(ICMP_ERROR,	   "icmp-error",	    SILENCE,	     "ICMP error that relates to no flow") \
+	REASON(TCP_WINDOW,	   "tcp-window",	    SILENCE,	     "TCP segment outside what its connection can have sent") \
+	REASON(ICMP_ERROR,	   "icmp-error",	    SILENCE,	     "ICMP error that relates to no flow, or cannot be true") \
 	REASON(ICMP_TYPE,	   "icmp-type",		    SILENCE,	     "ICMP type that is never forwarded") \
 	REASON(FLOWS_EXHAUSTED,	   "flows-exhausted",	    PROHIBITED,	     "the flow table has no room") \
+	REASON(FLOWS_BUDGET,	   "flows-budget",	    UNREACHABLE,     "the qube has as many flows as it may") \
+	REASON(NEW_FLOWS_BUDGET,   "new-flows-budget",	    SILENCE,	     "the qube opens flows faster than it may") \
+	REASON(HALF_OPEN_BUDGET,   "half-open-budget",	    SILENCE,	     "the qube has as many half-open TCP connections as it may") \
+	REASON(PORTS_BUDGET,	   "ports-budget",	    UNREACHABLE,     "the qube has as many external ports as it may") \
 	REASON(PORTS_EXHAUSTED,	   "ports-exhausted",	    PROHIBITED,	     "no external port is free for this destination") \
 	REASON(NO_RESOLVER,	   "no-resolver",	    SILENCE,	     "virtual DNS address, but no resolver is configured") \
 	/* judge: what the rules say */ \
@@ -67,6 +76,8 @@ enum answer {
 	REASON(BAD_RULES,	   "bad-rules",		    PROHIBITED,	     "the qube's rules have an error: everything is refused") \
 	REASON(NO_RULES,	   "no-rules",		    SILENCE,	     "the qube has no rules at all") \
 	REASON(INTER_QUBE,	   "inter-qube",	    SILENCE,	     "accepted by the rules, but towards another qube") \
+	REASON(NO_LONGER_ALLOWED,  "no-longer-allowed",	    PROHIBITED,	     "the flow was open, but what is in force now does not allow it") \
+	REASON(FLOW_REFUSED,	   "flow-refused",	    SILENCE,	     "the connection has been reset because it is no longer allowed") \
 	/* route and transmit */ \
 	REASON(TIME_EXCEEDED,	   "time-exceeded",	    TIME_EXCEEDED,   "TTL or hop limit ran out") \
 	REASON(NO_ROUTE,	   "no-route",		    NO_ROUTE,	     "no route to the destination") \

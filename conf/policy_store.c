@@ -145,6 +145,7 @@ qubes_fill(struct policy *policy, const struct conf *conf, const struct report *
 		memcpy(qube->has, from->has, sizeof(qube->has));
 		memcpy(qube->address, from->address, sizeof(qube->address));
 		qube->port = port_of_qube(conf, from->name);
+		limits_defaults(&qube->limits);
 	}
 	return 0;
 }
@@ -170,12 +171,24 @@ policy_fill(struct policy *policy, const struct conf *conf, const struct report 
 }
 
 int
-policy_build(const struct conf *conf, const struct report *report, struct policy **out)
+policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
+	const struct report *report, struct policy **out)
 {
 	struct policy *policy = calloc(1, sizeof(*policy));
 	int error;
 
+	(void)previous;
 	*out = NULL;
+	if (policy != NULL) {
+		policy->forwards = forward_table_create(NULL, 0, NULL, 0, now_s);
+		policy->timeouts = malloc(sizeof(*policy->timeouts));
+		if (policy->timeouts == NULL || policy->forwards == NULL) {
+			policy_free(policy);
+			policy = NULL;
+		} else {
+			*policy->timeouts = conf->timeouts;
+		}
+	}
 	error = policy == NULL ? -ENOMEM : policy_fill(policy, conf, report);
 	if (error != 0) {
 		report_line(report, "%s: %s", conf->path,

@@ -7,11 +7,16 @@
 #include "conf/conf.h"
 
 /**
- * Build the first snapshot of a configuration. Port indices are those of `conf->ports`, qube
- * indices those of `conf->qubes`.
+ * Build a snapshot of a configuration. Port indices are those of `conf->ports`. Qubes keep the
+ * indices they have in @p previous, by name; new ones get the lowest free index. Compiled rules of
+ * a qube whose rules are the same as before are shared, not compiled again.
  *
  * A ruleset that cannot be compiled makes its qube RULES_BAD (reported), like one that cannot be
- * parsed.
+ * parsed. Forwards whose time is over are left out.
+ * @param previous the snapshot in force; NULL for the first one, whose qube indices are those of
+ *	`conf->qubes` then
+ * @param now_s unix time
  * @return 0; -EEXIST for an address with two owners (reported), -ENOMEM
  */
-int policy_build(const struct conf *conf, const struct report *report, struct policy **out);
+int policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
+	const struct report *report, struct policy **out);

@@ -33,11 +33,12 @@
  */
 #define PROBES 128U
 
-/* A binding as one word: inside address 32, inside port 16, references 16 bits. */
-#define REFERENCES_MAX UINT16_MAX
-#define REFERENCES(word) ((word)&UINT16_MAX)
-#define INSIDE(word) ((word) >> 16)
-#define INSIDE_PORT(word) (uint16_t)((word) >> 16)
+/* A binding as one word: index of the qube 16, its port 16, references 32 bits. */
+#define REFERENCES_MAX UINT32_MAX
+#define REFERENCES(word) ((word)&UINT32_MAX)
+#define INSIDE(word) (uint32_t)((word) >> 32)
+#define INSIDE_PORT(word) (uint16_t)((word) >> 32)
+#define INSIDE_QUBE(word) (uint16_t)((word) >> 48)
 
 struct bindings {
 	_Atomic uint64_t word[PORTS];      /* by external port in host order */
@@ -48,7 +49,7 @@ enum { BINDINGS_UDP, BINDINGS_ICMP, BINDINGS };
 
 struct binding_table {
 	struct flow_secret secret;
-	struct bindings bindings[BINDINGS];
+	struct bindings bindings[FAMILIES][BINDINGS];
 };
 
 struct binding_table *
@@ -72,9 +73,9 @@ binding_table_free(struct binding_table *bindings)
 }
 
 static inline struct bindings *
-bindings_of(struct binding_table *table, uint8_t protocol)
+bindings_of(struct binding_table *table, enum family family, uint8_t protocol)
 {
-	return &table->bindings[protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP];
+	return &table->bindings[family][protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP];
 }
 
 /* The ports among which a pair may be given one. */
@@ -107,7 +108,8 @@ struct search {
 	const struct flow_secret *secret;
 	struct bindings *bindings;
 	struct class class;
-	uint64_t inside; /* address and port, as INSIDE() */
+	const struct port_set *reserved;
+	uint32_t inside; /* qube and port, as INSIDE() */
 	uint64_t seed;
 	uint16_t port; /* host order */
 };
@@ -138,20 +140,25 @@ binding_join(const struct search *search, uint16_t port)
 
 /* Take @p port if it is free, or join it if the pair has got it meanwhile. */
 static int
-binding_claim(const struct search *search, uint16_t port)
+binding_claim(const struct search *search, uint16_t port, bool *fresh)
 {
 	uint64_t word = 0;
+
+	if (search->reserved != NULL && port_set_has(search->reserved, port))
+		return -ENOENT;
+	*fresh = true;
 
 	/* Counted before it can be found, so that nobody overlooks a binding that is there. */
 	if (port != search->port)
 		atomic_fetch_add_explicit(
 			&search->bindings->displaced[search->port], 1, memory_order_seq_cst);
 	if (atomic_compare_exchange_strong_explicit(&search->bindings->word[port], &word,
-		    search->inside << 16 | 1, memory_order_seq_cst, memory_order_relaxed))
+		    (uint64_t)search->inside << 32 | 1, memory_order_seq_cst, memory_order_relaxed))
 		return 0;
 	if (port != search->port)
 		atomic_fetch_sub_explicit(
 			&search->bindings->displaced[search->port], 1, memory_order_seq_cst);
+	*fresh = false;
 	return binding_join(search, port);
 }
 
@@ -161,52 +168,53 @@ binding_is_free(const struct search *search, uint16_t port)
 	return atomic_load_explicit(&search->bindings->word[port], memory_order_relaxed) == 0;
 }
 
-/* @param inside, port whose binding is searched, in network order */
 static struct search
-search_begin(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, rte_be16_t port)
+search_begin(struct binding_table *bindings, const struct binding_request *request)
 {
-	uint16_t wanted = rte_be_to_cpu_16(port);
+	uint16_t wanted = rte_be_to_cpu_16(request->port);
 
 	return (struct search){
 		.secret = &bindings->secret,
-		.bindings = bindings_of(bindings, protocol),
-		.class = class_of(protocol, wanted),
-		.inside = (uint64_t)inside << 16 | wanted,
+		.bindings = bindings_of(bindings, request->family, request->protocol),
+		.class = class_of(request->protocol, wanted),
+		.reserved = request->reserved,
+		.inside = (uint32_t)request->qube << 16 | wanted,
 		.port = wanted,
 	};
 }
 
 static void
-search_seed(struct search *search, uint8_t protocol)
+search_seed(struct search *search, const struct binding_request *request)
 {
-	search->seed = hash_pair(
-		search->inside, protocol, search->secret->word[1], search->secret->word[0]);
+	search->seed = hash_pair(search->inside, (uint64_t)request->family << 8 | request->protocol,
+		search->secret->word[1], search->secret->word[0]);
 }
 
 int
-binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, rte_be16_t port,
-	rte_be16_t *external)
+binding_take(struct binding_table *bindings, const struct binding_request *request,
+	rte_be16_t *external, bool *fresh)
 {
-	struct search search = search_begin(bindings, protocol, inside, port);
+	struct search search = search_begin(bindings, request);
 	/* Port 0 is nobody's: a UDP sender without a port gets any of its class. */
 	unsigned first = search.port < search.class.first ? 1 : 0;
 	_Atomic uint16_t *displaced = &search.bindings->displaced[search.port];
 	unsigned step;
 	int error;
 
+	*fresh = false;
 	if (first == 0) {
 		/* Almost always: the pair has its own port, or can have it. */
 		error = binding_join(&search, search.port);
 		if (error == -ENOENT &&
 			atomic_load_explicit(displaced, memory_order_seq_cst) == 0 &&
 			binding_is_free(&search, search.port))
-			error = binding_claim(&search, search.port);
+			error = binding_claim(&search, search.port, fresh);
 		if (error != -ENOENT) {
-			*external = port;
+			*external = request->port;
 			return error;
 		}
 	}
-	search_seed(&search, protocol);
+	search_seed(&search, request);
 	if (atomic_load_explicit(displaced, memory_order_seq_cst) != 0) {
 		for (step = 1; step < PROBES; step++) {
 			uint16_t candidate = search_port(&search, step);
@@ -221,7 +229,7 @@ binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside
 	for (step = first; step < PROBES; step++) {
 		uint16_t candidate = search_port(&search, step);
 
-		error = binding_claim(&search, candidate);
+		error = binding_claim(&search, candidate, fresh);
 		if (error != -ENOENT) {
 			*external = rte_cpu_to_be_16(candidate);
 			return error;
@@ -231,28 +239,44 @@ binding_take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside
 }
 
 int
-binding_take_another(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside,
-	rte_be16_t port, rte_be16_t *external)
+binding_take_another(
+	struct binding_table *bindings, const struct binding_request *request, rte_be16_t *external)
 {
-	struct search search = search_begin(bindings, protocol, inside, port);
+	struct search search = search_begin(bindings, request);
 
-	search_seed(&search, protocol);
+	search_seed(&search, request);
 	for (unsigned step = 1; step < PROBES; step++) {
 		uint16_t candidate = search_port(&search, step);
+		bool fresh = false;
 
-		if (candidate != search.port && binding_is_free(&search, candidate) &&
-			binding_claim(&search, candidate) == 0) {
-			*external = rte_cpu_to_be_16(candidate);
-			return 0;
-		}
+		if (candidate == search.port || !binding_is_free(&search, candidate) ||
+			binding_claim(&search, candidate, &fresh) != 0)
+			continue;
+		*external = rte_cpu_to_be_16(candidate);
+		return 0;
 	}
 	return -EADDRINUSE;
 }
 
-void
-binding_release(struct binding_table *bindings, uint8_t protocol, rte_be16_t external)
+int
+binding_take_exact(struct binding_table *bindings, const struct binding_request *request,
+	rte_be16_t external, bool *fresh)
 {
-	struct bindings *table = bindings_of(bindings, protocol);
+	struct search search = search_begin(bindings, request);
+	uint16_t port = rte_be_to_cpu_16(external);
+	int error = binding_join(&search, port);
+
+	*fresh = false;
+	if (error == -ENOENT)
+		error = binding_claim(&search, port, fresh);
+	return error == 0 ? 0 : -EADDRINUSE;
+}
+
+uint16_t
+binding_release(
+	struct binding_table *bindings, enum family family, uint8_t protocol, rte_be16_t external)
+{
+	struct bindings *table = bindings_of(bindings, family, protocol);
 	uint16_t port = rte_be_to_cpu_16(external);
 	_Atomic uint64_t *binding = &table->word[port];
 	uint64_t word = atomic_load_explicit(binding, memory_order_relaxed);
@@ -260,17 +284,37 @@ binding_release(struct binding_table *bindings, uint8_t protocol, rte_be16_t ext
 
 	do {
 		if (word == 0)
-			return;
+			return QUBE_NONE;
 		left = REFERENCES(word) > 1 ? word - 1 : 0;
 	} while (!atomic_compare_exchange_weak_explicit(
 		binding, &word, left, memory_order_seq_cst, memory_order_relaxed));
-	if (left == 0 && INSIDE_PORT(word) != port)
+	if (left != 0)
+		return QUBE_NONE;
+	if (INSIDE_PORT(word) != port)
 		atomic_fetch_sub_explicit(
 			&table->displaced[INSIDE_PORT(word)], 1, memory_order_seq_cst);
+	return INSIDE_QUBE(word);
+}
+
+bool
+binding_find(const struct binding_table *bindings, enum family family, uint8_t protocol,
+	rte_be16_t external, uint16_t *qube, rte_be16_t *port)
+{
+	const struct bindings *table =
+		&bindings->bindings[family][protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP];
+	uint64_t word = atomic_load_explicit(
+		&table->word[rte_be_to_cpu_16(external)], memory_order_relaxed);
+
+	if (word == 0)
+		return false;
+	*qube = INSIDE_QUBE(word);
+	*port = rte_cpu_to_be_16(INSIDE_PORT(word));
+	return true;
 }
 
 int
-binding_tcp(struct flow_table *table, const struct flow_secret *secret, struct tuple *reply)
+binding_tcp(struct flow_table *table, const struct flow_secret *secret,
+	const struct port_set *reserved, struct tuple *reply)
 {
 	static const struct class class = {CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
 	/* With a counter (RFC 6056 algorithm 3): whoever wants the same port walks elsewhere. */
@@ -281,8 +325,11 @@ binding_tcp(struct flow_table *table, const struct flow_secret *secret, struct t
 		if (step != 0)
 			reply->destination_port =
 				rte_cpu_to_be_16(class_port(secret, &class, seed, step));
-		if (reply->destination_port != 0 &&
-			flow_lookup(table, reply, flow_hash(secret, reply), &direction) == NULL)
+		if (reply->destination_port == 0 ||
+			(reserved != NULL &&
+				port_set_has(reserved, rte_be_to_cpu_16(reply->destination_port))))
+			continue;
+		if (flow_lookup(table, reply, flow_hash(secret, reply), &direction) == NULL)
 			return 0;
 	}
 	return -EADDRINUSE;

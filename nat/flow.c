@@ -526,10 +526,8 @@ flow_fill(struct flow *flow, const struct tuple *original, const struct tuple *r
 	flow->port[DIRECTION_REPLY][0] = reply->source_port;
 	flow->port[DIRECTION_REPLY][1] = reply->destination_port;
 	/* Sums do not care for order, so a tuple and its reverse have the same. */
-	flow->address_delta[DIRECTION_ORIGINAL] = sum_delta(address_sum[0], address_sum[1]);
-	flow->address_delta[DIRECTION_REPLY] = sum_delta(address_sum[1], address_sum[0]);
-	flow->port_delta[DIRECTION_ORIGINAL] = sum_delta(port_sum[0], port_sum[1]);
-	flow->port_delta[DIRECTION_REPLY] = sum_delta(port_sum[1], port_sum[0]);
+	flow->address_delta = sum_delta(address_sum[0], address_sum[1]);
+	flow->port_delta = sum_delta(port_sum[0], port_sum[1]);
 	return 0;
 }
 
@@ -698,6 +696,21 @@ flow_expire(struct flow_table *table, uint32_t now_ms, unsigned budget, flow_exp
 		budget -= slot_expire(table, slot, now_ms, budget, &closed, expired, context);
 	}
 	return closed;
+}
+
+void
+flow_walk(struct flow_table *table, void (*visit)(void *context, struct flow *flow), void *context)
+{
+	for (uint32_t slot = 0; slot < WHEEL_SLOTS; slot++) {
+		uint32_t next = table->slot[slot];
+
+		while (next != 0) {
+			struct flow *flow = &table->pool[next];
+
+			next = flow->timer_next;
+			visit(context, flow);
+		}
+	}
 }
 
 uint32_t

@@ -27,7 +27,17 @@ enum direction { DIRECTION_ORIGINAL = 0, DIRECTION_REPLY = 1 };
 enum flow_flag {
 	FLOW_REPLIED = 1 << 0, /* a packet of the reply direction has passed */
 	FLOW_IPV6 = 1 << 1,
-	FLOW_BINDING = 1 << 2, /* holds a reference on an external port in the binding table */
+	FLOW_BINDING = 1 << 2,   /* holds a reference on an external port in the binding table */
+	FLOW_INBOUND = 1 << 3,   /* opened towards a qube: by a forward, an allow or a filter */
+	FLOW_HALF_OPEN = 1 << 4, /* counted as such in its account */
+	FLOW_REFUSED = 1 << 5,   /* no longer allowed: every packet is answered with a reset */
+	FLOW_COVERED = 1 << 6,   /* counted in a permission, see below */
+	/*
+	 * Not a flow but the permission that one remote address may send from any port to one
+	 * binding (FILTER_ADDRESS): under a tuple with remote port 0 it counts, in `timer`-free
+	 * fields of tcp[0].end, the flows that justify it. No packet has that tuple.
+	 */
+	FLOW_PERMISSION = 1 << 7,
 };
 
 /* Where packets of one direction leave. */
@@ -43,8 +53,16 @@ struct flow_way {
  * port. A delta is the one's complement difference of the 16-bit words that change, as they lie in
  * memory: new sum = old sum + delta, for the sum BEFORE its final complement. It is zero, never
  * 0xffff, when nothing changes. IPv4 headers need the address delta; TCP and UDP both; ICMP the
- * port delta; ICMPv6 both.
+ * port delta; ICMPv6 both. A flow keeps those of its original direction; the others are their
+ * complements.
  */
+
+/** The delta of @p direction, where @p original is that of the original direction. */
+static inline uint16_t
+checksum_delta(uint16_t original, unsigned direction)
+{
+	return direction == DIRECTION_ORIGINAL || original == 0 ? original : (uint16_t)~original;
+}
 
 /** Add @p delta to a sum that is not complemented, such as a bare pseudo-header sum. */
 static inline uint16_t
@@ -62,14 +80,20 @@ checksum_adjust(uint16_t checksum, uint16_t delta)
 	return (uint16_t)~checksum_sum_add((uint16_t)~checksum, delta);
 }
 
-/* One end of a TCP connection, for window tracking. Host order. */
+/*
+ * One end of a TCP connection, for window tracking. Host order; sequence numbers are compared
+ * modulo 2^32. All zero: nothing was seen of it. `max_window` counts in units of 16 bytes, rounded
+ * up, so that 65,535 << 14 and everything else fits 16 bytes.
+ */
 struct tcp_end {
 	uint32_t end;     /* highest sequence number sent, plus one */
-	uint32_t max_end; /* highest sequence number this end may send */
-	uint32_t max_window;
-	uint8_t scale;
-	uint8_t flags;
+	uint32_t max_end; /* highest sequence number this end may send, plus one */
+	uint32_t max_ack; /* highest acknowledgement sent */
+	uint32_t max_window : 26;
+	uint32_t scale : 4; /* RFC 7323, 0 to 14 */
+	uint32_t flags : 2; /* enum tcp_end_flag */
 };
+_Static_assert(sizeof(struct tcp_end) == 16, "two ends in half a line of cache");
 
 /*
  * The first line of cache holds all that a forwarded IPv4 UDP packet touches. IPv6 addresses are
@@ -84,14 +108,17 @@ struct flow {
 		union address v6_source;
 	};
 	uint8_t protocol;
-	uint8_t reply6; /* bits 0-1: index of the reply's source, bits 2-3: of its destination */
+	uint8_t reply6; /* bits 0-1: index of the reply's source, bits 2-3: of its destination;
+			   bits 4-7, mutable: window scale of the SYN remembered in syn_end */
 	/* mutable */
-	uint8_t state; /* TCP: enum tcp_state; else 0 */
+	uint8_t state; /* TCP: enum tcp_state; ICMP: type of the query; else 0 */
 	uint8_t flags; /* enum flow_flag */
 	uint32_t deadline_ms;
-	uint32_t generation;       /* of the policy that let it in or last confirmed it */
-	uint16_t address_delta[2]; /* per direction, what translation adds to a sum of addresses */
-	uint16_t port_delta[2];    /* likewise to a sum of ports or ICMP identifiers */
+	uint32_t generation; /* of the policy that let it in or last confirmed it */
+	uint16_t
+		address_delta; /* what translation adds to a sum of addresses; original direction */
+	uint16_t port_delta;   /* likewise to a sum of ports or ICMP identifiers */
+	uint32_t syn_end; /* TCP: end of a SYN in an open connection, which a SYN/ACK may confirm */
 	struct flow_way way[2];
 	uint16_t qube; /* whose rules let it in, and whose budget it uses */
 	uint16_t rule; /* that accepted it */
@@ -178,6 +205,13 @@ uint64_t flow_opened(const struct flow_table *table);
 uint32_t flow_capacity(const struct flow_table *table);
 /** Bytes that the table takes, everything included. */
 size_t flow_table_memory(const struct flow_table *table);
+
+/**
+ * Call @p visit for every open flow, permissions included. The table must not be changed meanwhile
+ * but for closing the flow that is visited.
+ */
+void flow_walk(
+	struct flow_table *table, void (*visit)(void *context, struct flow *flow), void *context);
 
 /** Index of a flow in its table's pool, for reports. */
 uint32_t flow_index(const struct flow_table *table, const struct flow *flow);

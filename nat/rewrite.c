@@ -47,8 +47,8 @@ static inline void
 rewrite_l4(struct rte_mbuf *mbuf, const struct packet *packet, const struct flow *flow)
 {
 	unsigned direction = packet->direction;
-	uint16_t address_delta = flow->address_delta[direction];
-	uint16_t port_delta = flow->port_delta[direction];
+	uint16_t address_delta = checksum_delta(flow->address_delta, direction);
+	uint16_t port_delta = checksum_delta(flow->port_delta, direction);
 	const rte_be16_t *other = flow->port[!direction];
 
 	switch (packet->tuple.protocol) {
@@ -105,7 +105,8 @@ rewrite_ipv4(struct rte_mbuf *mbuf, const struct packet *packet, const struct fl
 	ip->dst_addr = other[0];
 	ip->time_to_live--;
 	ip->hdr_checksum = checksum_adjust(ip->hdr_checksum,
-		checksum_sum_add(flow->address_delta[packet->direction], HOP_DELTA));
+		checksum_sum_add(
+			checksum_delta(flow->address_delta, packet->direction), HOP_DELTA));
 }
 
 static void

@@ -98,11 +98,65 @@ tcp_opens(uint8_t tcp_flags)
 	return segments[tcp_flags & FLAGS_THAT_COUNT] == SEGMENT_SYN;
 }
 
+bool
+tcp_half_open(uint8_t state)
+{
+	return state == TCP_STATE_SYN_SENT || state == TCP_STATE_SYN_SENT2 ||
+	       state == TCP_STATE_SYN_RECV;
+}
+
+void
+tcp_segment_read(struct tcp_segment *segment, const struct rte_mbuf *mbuf)
+{
+	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+	const struct rte_tcp_hdr *tcp =
+		packet_header(mbuf, packet->l4_offset, const struct rte_tcp_hdr *);
+
+	*segment = (struct tcp_segment){
+		.sequence = rte_be_to_cpu_32(tcp->sent_seq),
+		.acknowledgement = rte_be_to_cpu_32(tcp->recv_ack),
+		.length = packet->frame_length - packet->payload_offset,
+		.window = rte_be_to_cpu_16(tcp->rx_win),
+		.flags = tcp->tcp_flags,
+		.options_length =
+			(uint8_t)(packet->payload_offset - packet->l4_offset - sizeof(*tcp)),
+		.options = (const uint8_t *)(tcp + 1),
+	};
+}
+
+void
+tcp_open(struct flow *flow, const struct tcp_segment *segment)
+{
+	(void)segment;
+	flow->state = TCP_STATE_SYN_SENT;
+}
+
+void
+tcp_pickup(struct flow *flow, const struct tcp_segment *segment)
+{
+	(void)segment;
+	flow->state = TCP_STATE_ESTABLISHED;
+}
+
+bool
+tcp_sequence_in_flight(const struct flow *flow, enum direction sender, uint32_t sequence)
+{
+	(void)flow, (void)sender, (void)sequence;
+	return true;
+}
+
+bool
+tcp_reset_sequence(const struct flow *flow, enum direction direction, uint32_t *sequence)
+{
+	*sequence = flow->tcp[direction].end;
+	return *sequence != 0;
+}
+
 enum tcp_track
-tcp_track(struct flow *flow, enum direction direction, uint8_t tcp_flags,
+tcp_track(struct flow *flow, enum direction direction, const struct tcp_segment *from,
 	const struct timeout_values *values, uint32_t now_ms)
 {
-	uint8_t segment = segments[tcp_flags & FLAGS_THAT_COUNT];
+	uint8_t segment = segments[from->flags & FLAGS_THAT_COUNT];
 	uint8_t old = flow->state;
 	uint8_t new = transitions[direction][segment][old];
 	uint32_t deadline_ms;

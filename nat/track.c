@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 
 #include <rte_byteorder.h>
+#include <rte_tcp.h>
 
 /* Ports below this answer and are done, such as DNS (RFC 4787 REQ-5a). */
 #define SERVICE_PORTS 1024
@@ -44,16 +45,21 @@ icmp_query_valid(const struct packet *packet)
 }
 
 enum tcp_track
-track_packet(struct flow *flow, const struct packet *packet, const struct timeout_values *values,
+track_packet(struct flow *flow, const struct rte_mbuf *mbuf, const struct timeout_values *values,
 	uint32_t now_ms)
 {
+	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
 	enum timeout timeout;
 
-	if (flow->protocol == IPPROTO_TCP)
+	if (flow->protocol == IPPROTO_TCP) {
+		struct tcp_segment segment;
+
+		tcp_segment_read(&segment, mbuf);
 		return tcp_track(flow,
 			packet->direction == DIRECTION_ORIGINAL ? DIRECTION_ORIGINAL
 								: DIRECTION_REPLY,
-			packet->tcp_flags, values, now_ms);
+			&segment, values, now_ms);
+	}
 	if ((flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6) &&
 		!icmp_query_valid(packet))
 		return TCP_INVALID;
@@ -132,10 +138,33 @@ track_deadline(const struct packet *packet, const struct timeout_values *values,
 	return now_ms + values->ms[opening_timeout(packet->tuple.protocol)];
 }
 
+bool
+track_picks_up(const struct packet *packet)
+{
+	return packet->tuple.protocol == IPPROTO_TCP && tcp_flags_valid(packet->tcp_flags) &&
+	       (packet->tcp_flags & (RTE_TCP_SYN_FLAG | RTE_TCP_RST_FLAG | RTE_TCP_FIN_FLAG)) == 0;
+}
+
 void
-track_open(struct flow *flow, const struct packet *packet, const struct timeout_values *values,
+track_open(struct flow *flow, const struct rte_mbuf *mbuf, const struct timeout_values *values,
 	uint32_t now_ms)
 {
-	flow->state = flow->protocol == IPPROTO_TCP ? TCP_STATE_SYN_SENT : 0;
+	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+
+	flow->state = 0;
+	if (flow->protocol == IPPROTO_TCP) {
+		struct tcp_segment segment;
+
+		tcp_segment_read(&segment, mbuf);
+		if (tcp_opens(segment.flags)) {
+			tcp_open(flow, &segment);
+		} else {
+			tcp_pickup(flow, &segment);
+			flow->deadline_ms = now_ms + values->ms[TIMEOUT_TCP_ESTABLISHED];
+			return;
+		}
+	} else if ((packet->flags & PACKET_ICMP_QUERY) != 0) {
+		flow->state = packet->icmp_type;
+	}
 	flow->deadline_ms = track_deadline(packet, values, now_ms);
 }

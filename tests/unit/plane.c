@@ -143,7 +143,7 @@ plane_create(const struct plane_options *options)
 	if (plane == NULL)
 		abort();
 	plane->conf = conf_make(options);
-	if (policy_build(plane->conf, &report, &policy) != 0 ||
+	if (policy_build(plane->conf, NULL, 0, &report, &policy) != 0 ||
 		dataplane_create(plane->conf, policy, &secret, options->automatic, &report,
 			&plane->dataplane) != 0)
 		abort();

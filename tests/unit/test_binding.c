@@ -18,14 +18,17 @@ static const struct flow_secret secret = {
 static const struct flow_secret other_secret = {
 	{0x452821e638d01377, 0xbe5466cf34e90c6c, 0xc0ac29b7c97c50dd, 0x3f84d5b5b5470917}};
 
-#define QUBE(n) rte_cpu_to_be_32(0x0a890000 + (uint32_t)(n))
+#define QUBE(n) ((uint16_t)(n))
 
 /* The port, or -EADDRINUSE. */
 static int
-take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, uint16_t port)
+take(struct binding_table *bindings, uint8_t protocol, uint16_t qube, uint16_t port)
 {
+	struct binding_request request = {
+		.protocol = protocol, .qube = qube, .port = rte_cpu_to_be_16(port)};
 	rte_be16_t external = 0;
-	int error = binding_take(bindings, protocol, inside, rte_cpu_to_be_16(port), &external);
+	bool fresh;
+	int error = binding_take(bindings, &request, &external, &fresh);
 
 	return error != 0 ? error : rte_be_to_cpu_16(external);
 }
@@ -33,7 +36,7 @@ take(struct binding_table *bindings, uint8_t protocol, rte_be32_t inside, uint16
 static void
 release(struct binding_table *bindings, uint8_t protocol, int port)
 {
-	binding_release(bindings, protocol, rte_cpu_to_be_16((uint16_t)port));
+	binding_release(bindings, FAMILY_IPV4, protocol, rte_cpu_to_be_16((uint16_t)port));
 }
 
 static void
@@ -94,8 +97,11 @@ test_another_port(void)
 
 	CU_ASSERT_EQUAL(take(bindings, IPPROTO_UDP, QUBE(1), 40000), 40000);
 	for (unsigned i = 0; i < 3; i++) {
-		CU_ASSERT_EQUAL(binding_take_another(bindings, IPPROTO_UDP, QUBE(1),
-					rte_cpu_to_be_16(40000), &another[i]),
+		CU_ASSERT_EQUAL(binding_take_another(bindings,
+					&(struct binding_request){.protocol = IPPROTO_UDP,
+						.qube = QUBE(1),
+						.port = rte_cpu_to_be_16(40000)},
+					&another[i]),
 			0);
 		CU_ASSERT(rte_be_to_cpu_16(another[i]) >= 1024);
 		CU_ASSERT_NOT_EQUAL(rte_be_to_cpu_16(another[i]), 40000);
@@ -447,7 +453,7 @@ test_tcp(void)
 		struct tuple original = tcp_original(qube, 40000, &reply);
 		uint16_t port;
 
-		if (binding_tcp(table, &secret, &reply) != 0) {
+		if (binding_tcp(table, &secret, NULL, &reply) != 0) {
 			refused++;
 			continue;
 		}
@@ -463,7 +469,7 @@ test_tcp(void)
 	for (unsigned i = 0; i < 2; i++) {
 		struct tuple reply = tcp_reply(0xc6336401 + i, i == 0 ? 80 : 443, 40000);
 
-		CU_ASSERT_EQUAL(binding_tcp(table, &secret, &reply), 0);
+		CU_ASSERT_EQUAL(binding_tcp(table, &secret, NULL, &reply), 0);
 		CU_ASSERT_EQUAL(rte_be_to_cpu_16(reply.destination_port), 40000);
 	}
 	flow_table_free(table);
@@ -481,10 +487,10 @@ test_tcp_exhausted(void)
 
 		CU_ASSERT_PTR_NOT_NULL_FATAL(flow_open(table, &original, &taken, 0));
 	}
-	CU_ASSERT_EQUAL(binding_tcp(table, &secret, &reply), -EADDRINUSE);
+	CU_ASSERT_EQUAL(binding_tcp(table, &secret, NULL, &reply), -EADDRINUSE);
 	/* A low port is kept when free, though never chosen. */
 	reply = tcp_reply(0xc6336401, 443, 22);
-	CU_ASSERT_EQUAL(binding_tcp(table, &secret, &reply), 0);
+	CU_ASSERT_EQUAL(binding_tcp(table, &secret, NULL, &reply), 0);
 	CU_ASSERT_EQUAL(rte_be_to_cpu_16(reply.destination_port), 22);
 	flow_table_free(table);
 }

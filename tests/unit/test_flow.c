@@ -328,20 +328,23 @@ test_checksum_deltas(void)
 			old = (uint16_t)~rte_raw_cksum(&before[direction], sizeof(before[0]));
 			new = (uint16_t)~rte_raw_cksum(&after[direction], sizeof(after[0]));
 			CU_ASSERT_EQUAL(checksum_adjust(checksum_adjust(old,
-								flow->address_delta[direction]),
-						flow->port_delta[direction]),
+								checksum_delta(flow->address_delta,
+									direction)),
+						checksum_delta(flow->port_delta, direction)),
 				new);
 			/* Addresses alone, not complemented: a pseudo-header sum. */
 			old = rte_raw_cksum(&before[direction], 2 * sizeof(union address));
 			new = rte_raw_cksum(&after[direction], 2 * sizeof(union address));
-			sum = checksum_sum_add(old, flow->address_delta[direction]);
+			sum = checksum_sum_add(old, checksum_delta(flow->address_delta, direction));
 			CU_ASSERT_EQUAL(sum, new);
 			if (same) {
-				CU_ASSERT_EQUAL(flow->address_delta[direction], 0);
-				CU_ASSERT_EQUAL(flow->port_delta[direction], 0);
+				CU_ASSERT_EQUAL(checksum_delta(flow->address_delta, direction), 0);
+				CU_ASSERT_EQUAL(checksum_delta(flow->port_delta, direction), 0);
 			}
-			CU_ASSERT_NOT_EQUAL(flow->address_delta[direction], UINT16_MAX);
-			CU_ASSERT_NOT_EQUAL(flow->port_delta[direction], UINT16_MAX);
+			CU_ASSERT_NOT_EQUAL(
+				checksum_delta(flow->address_delta, direction), UINT16_MAX);
+			CU_ASSERT_NOT_EQUAL(
+				checksum_delta(flow->port_delta, direction), UINT16_MAX);
 		}
 		flow_close(table, flow);
 	}

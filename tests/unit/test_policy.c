@@ -96,7 +96,7 @@ build(struct world *world)
 
 	world_fill(world);
 	reported[0] = '\0';
-	CU_ASSERT_EQUAL_FATAL(policy_build(&world->conf, &report, &policy), 0);
+	CU_ASSERT_EQUAL_FATAL(policy_build(&world->conf, NULL, 0, &report, &policy), 0);
 	CU_ASSERT_STRING_EQUAL(reported, "");
 	/* Nothing of the configuration may be needed from here on. */
 	ruleset_clear(&world->qubes[0].ruleset);
@@ -212,18 +212,18 @@ test_owner_conflict(void)
 
 	world_fill(&world);
 	world.qubes[2].address[FAMILY_IPV4] = address_of("10.137.0.16");
-	CU_ASSERT_EQUAL(policy_build(&world.conf, &report, &policy), -EEXIST);
+	CU_ASSERT_EQUAL(policy_build(&world.conf, NULL, 0, &report, &policy), -EEXIST);
 	CU_ASSERT_PTR_NULL(policy);
 	CU_ASSERT_STRING_EQUAL(reported, "sluice.conf: one address has two owners");
 	world.qubes[2].address[FAMILY_IPV4] = address_of("192.168.50.1");
-	CU_ASSERT_EQUAL(policy_build(&world.conf, &report, &policy), -EEXIST);
+	CU_ASSERT_EQUAL(policy_build(&world.conf, NULL, 0, &report, &policy), -EEXIST);
 	world.qubes[2].address[FAMILY_IPV4] = address_of("10.137.0.1");
-	CU_ASSERT_EQUAL(policy_build(&world.conf, &report, &policy), -EEXIST);
+	CU_ASSERT_EQUAL(policy_build(&world.conf, NULL, 0, &report, &policy), -EEXIST);
 	/* The same bytes in the other family are no conflict. */
 	world.qubes[2].has[FAMILY_IPV4] = false;
 	world.qubes[2].has[FAMILY_IPV6] = true;
 	world.qubes[2].address[FAMILY_IPV6] = address_of("a89:1::");
-	CU_ASSERT_EQUAL(policy_build(&world.conf, &report, &policy), 0);
+	CU_ASSERT_EQUAL(policy_build(&world.conf, NULL, 0, &report, &policy), 0);
 	policy_free(policy);
 	ruleset_clear(&world.qubes[0].ruleset);
 }
@@ -326,7 +326,7 @@ test_uncompilable(void)
 	world.qubes[0].ruleset = (struct ruleset){.count = ACL_RULES_MAX + 1, .rules = rules};
 	world.qubes[0].rules_path = (char *)"work.rules";
 	world.qubes[2].state = RULES_VALID;
-	CU_ASSERT_EQUAL_FATAL(policy_build(&world.conf, &report, &policy), 0);
+	CU_ASSERT_EQUAL_FATAL(policy_build(&world.conf, NULL, 0, &report, &policy), 0);
 	CU_ASSERT_STRING_EQUAL(reported, "work.rules: rules cannot be compiled: Argument list too "
 					 "long; everything from qube work is refused");
 	CU_ASSERT_EQUAL(policy->qubes[0].rules->state, RULES_BAD);

@@ -55,7 +55,7 @@ flow_in(enum tcp_state state)
 static enum tcp_track
 track(struct flow *flow, enum direction direction, uint8_t flags)
 {
-	return tcp_track(flow, direction, flags, &values, NOW_MS);
+	return tcp_track(flow, direction, &(struct tcp_segment){.flags = flags}, &values, NOW_MS);
 }
 
 static void
@@ -250,9 +250,13 @@ test_reset_earns_no_time(void)
 	CU_ASSERT_EQUAL(flow.state, TCP_STATE_CLOSE);
 	CU_ASSERT_EQUAL(left_ms(&flow), 10000);
 	/* Repeated, later: the flow ends when it would have ended. */
-	CU_ASSERT_EQUAL(tcp_track(&flow, REPLY, RST, &values, NOW_MS + 6000), TCP_PASS);
+	CU_ASSERT_EQUAL(tcp_track(&flow, REPLY, &(struct tcp_segment){.flags = RST}, &values,
+				NOW_MS + 6000),
+		TCP_PASS);
 	CU_ASSERT_EQUAL(left_ms(&flow), 10000);
-	CU_ASSERT_EQUAL(tcp_track(&flow, ORIGINAL, RST | ACK, &values, NOW_MS + 9000), TCP_PASS);
+	CU_ASSERT_EQUAL(tcp_track(&flow, ORIGINAL, &(struct tcp_segment){.flags = RST | ACK},
+				&values, NOW_MS + 9000),
+		TCP_PASS);
 	CU_ASSERT_EQUAL(left_ms(&flow), 10000);
 }
 

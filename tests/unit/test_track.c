@@ -36,10 +36,33 @@ packet_in(enum direction direction, uint8_t protocol, enum family family)
 	return packet;
 }
 
+/* An mbuf with @p packet in its private area and a bare TCP header in its data. */
+static struct rte_mbuf *
+mbuf_of(const struct packet *packet)
+{
+	static struct {
+		struct rte_mbuf mbuf;
+		struct packet packet;
+		uint8_t data[64];
+	} __attribute__((aligned(64))) room;
+
+	memset(&room, 0, sizeof(room));
+	room.mbuf.priv_size = sizeof(room.packet);
+	room.mbuf.buf_addr = room.data;
+	room.mbuf.buf_len = sizeof(room.data);
+	room.mbuf.data_len = 40;
+	room.packet = *packet;
+	room.packet.frame_length = 40;
+	room.packet.payload_offset = 20;
+	room.data[12] = 5 << 4;
+	room.data[13] = packet->tcp_flags;
+	return &room.mbuf;
+}
+
 static enum tcp_track
 track(struct flow *flow, const struct packet *packet)
 {
-	return track_packet(flow, packet, &values, NOW_MS);
+	return track_packet(flow, mbuf_of(packet), &values, NOW_MS);
 }
 
 static void
@@ -229,7 +252,9 @@ test_open(void)
 		struct packet packet =
 			packet_in(DIRECTION_ORIGINAL, cases[i].protocol, FAMILY_IPV4);
 
-		track_open(&flow, &packet, &values, NOW_MS);
+		if (cases[i].protocol == IPPROTO_TCP)
+			packet.tcp_flags = 2;
+		track_open(&flow, mbuf_of(&packet), &values, NOW_MS);
 		CU_ASSERT_EQUAL(flow.state, cases[i].state);
 		CU_ASSERT_EQUAL(flow.flags, 0);
 		check_left(&flow, cases[i].seconds);

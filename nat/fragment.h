@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * IP fragments: put together before anything is judged, taken apart again on the way out.
+ *
+ * One table per worker, for the datagrams that steer_fragment gives it. A datagram is named by
+ * source, destination, identification and protocol (IPv6: without the protocol). Its fragments are
+ * kept in order; any overlap but an exact repetition ends the whole datagram, and whatever else
+ * comes of it until its time is over (RFC 5722). Nothing is judged, forwarded or answered before
+ * the datagram is whole.
+ */
+#pragma once
+
+#include "classifier/budget.h"
+#include "nat/flow.h"
+
+/* Fragments of one datagram: 65,535 bytes in pieces of 576. */
+#define FRAGMENTS_PER_DATAGRAM 128
+
+struct fragment_table;
+
+/* What happens to fragments on their way; called for each packet at most once. */
+struct fragment_exits {
+	/* it ends, with the reason; takes the mbuf */
+	void (*drop)(void *context, struct rte_mbuf *mbuf, enum reason reason);
+	/* it becomes part of a datagram, whose first fragment goes on; must not free it */
+	void (*joined)(void *context, const struct rte_mbuf *mbuf);
+	void *context;
+};
+
+/**
+ * @param datagrams how many may wait at once; more make the oldest end, of the same account first
+ */
+struct fragment_table *fragment_table_create(uint32_t datagrams, const struct flow_secret *secret,
+	const struct fragment_exits *exits, int socket_id);
+/** Free the table and all that waits in it, without calling any exit. */
+void fragment_table_free(struct fragment_table *table);
+
+/** The worker that puts the datagram of this fragment together: a keyed hash of its name. */
+unsigned fragment_steer(
+	const struct flow_secret *secret, const struct rte_mbuf *mbuf, unsigned workers);
+
+/**
+ * Take a fragment (PACKET_FRAGMENT) that guard has passed.
+ *
+ * Every waiting fragment takes one of BUDGET_FRAGMENTS of @p account; at the limit the oldest
+ * datagram of that account ends for it. A frame that lies in a receive ring (external buffer) is
+ * copied into an mbuf of @p pool first.
+ * @param deadline_ms when a datagram that starts with this fragment ends unfinished
+ * @return the whole datagram, as a chain that starts with the first fragment's frame, lengths and
+ *	header checksum right, no fragment header, `fragment_size` set, everything else of its
+ *	struct packet to be parsed anew; NULL while parts are missing
+ */
+struct rte_mbuf *fragment_take(struct fragment_table *table, struct rte_mbuf *mbuf,
+	struct account *account, uint32_t limit, uint32_t now_ms, uint32_t deadline_ms,
+	struct rte_mempool *pool);
+
+/** End datagrams whose time is over, at most @p budget of them. @return how many */
+unsigned fragment_expire(struct fragment_table *table, uint32_t now_ms, unsigned budget);
+
+/** How many fragments wait. */
+uint32_t fragment_count(const struct fragment_table *table);
+
+/**
+ * Take a whole packet apart so that no part is longer than @p mtu, in the order of their offsets,
+ * each with the Ethernet header of the whole. Frees @p mbuf in any case. Checksums must be complete
+ * (no RTE_MBUF_F_RX_L4_CKSUM_NONE).
+ * @param mtu longest IP packet, bytes, at least 68, IPv6 1280
+ * @param identification for the fragments, 16 bits of it for IPv4
+ * @param out the fragments, from @p pool, `serial`, `in_port` and `out_port` copied from the packet
+ * @return how many, 0 when they do not fit @p out_max or the pool is empty
+ */
+unsigned fragment_split(struct rte_mbuf *mbuf, uint16_t mtu, uint32_t identification,
+	struct rte_mempool *pool, struct rte_mbuf **out, unsigned out_max);
