@@ -18,8 +18,12 @@
 #define POOL_CACHE 256
 /* Everything that can hold mbufs at once: device rings, hand-over, bursts, waiting packets. */
 #define MBUFS_PER_PORT 1024
-#define MBUFS_PER_WORKER (HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
+#define MBUFS_FOR_FRAGMENTS 4096
+#define MBUFS_PER_WORKER \
+	(MBUFS_FOR_FRAGMENTS + HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
 #define MBUFS_LEAST 8192
+/* Datagrams that may wait for their fragments, per worker. */
+#define DATAGRAMS 1024
 
 uint64_t
 worker_random(struct worker *worker)
@@ -93,11 +97,23 @@ worker_free(struct worker *worker)
 		rte_pktmbuf_free(mbuf);
 	rte_ring_free(worker->handover);
 	flow_table_free(worker->flows);
+	fragment_table_free(worker->fragments);
 	rte_free(worker->transmit);
 	rte_free(worker->transmit_pending);
-	rte_free(worker->limits);
 	rte_free(worker->ports);
 	rte_free(worker);
+}
+
+static void
+fragment_dropped(void *context, struct rte_mbuf *mbuf, enum reason reason)
+{
+	worker_drop(context, mbuf, reason);
+}
+
+static void
+fragment_joined(void *context, const struct rte_mbuf *mbuf)
+{
+	worker_finish(context, mbuf, VERDICT_JOINED);
 }
 
 static int
@@ -105,6 +121,7 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 {
 	unsigned ports = dataplane->port_count;
 	struct worker *worker = rte_zmalloc("worker", sizeof(*worker), RTE_CACHE_LINE_SIZE);
+	const struct fragment_exits exits = {fragment_dropped, fragment_joined, worker};
 	char name[RTE_RING_NAMESIZE];
 
 	if (worker == NULL)
@@ -118,13 +135,14 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 		rte_calloc("transmit", ports, sizeof(worker->transmit[0]), RTE_CACHE_LINE_SIZE);
 	worker->transmit_pending =
 		rte_calloc("pending", ports, sizeof(worker->transmit_pending[0]), 0);
-	worker->limits = rte_calloc("limits", ports, sizeof(worker->limits[0]), 0);
+	worker->fragments =
+		fragment_table_create(DATAGRAMS, &dataplane->secret, &exits, SOCKET_ID_ANY);
 	worker->ports =
 		rte_calloc("counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
 	snprintf(name, sizeof(name), "handover-%u", index);
 	worker->handover = rte_ring_create(name, HANDOVER_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (worker->flows == NULL || worker->transmit == NULL || worker->transmit_pending == NULL ||
-		worker->limits == NULL || worker->ports == NULL || worker->handover == NULL) {
+		worker->fragments == NULL || worker->ports == NULL || worker->handover == NULL) {
 		worker_free(worker);
 		return -ENOMEM;
 	}
@@ -175,6 +193,8 @@ allocate(struct dataplane *dataplane, const struct conf *conf)
 	dataplane->workers =
 		rte_calloc("workers", dataplane->worker_count, sizeof(dataplane->workers[0]), 0);
 	dataplane->bindings = binding_table_create(&dataplane->secret, SOCKET_ID_ANY);
+	dataplane->quiescence = rte_zmalloc("quiescence",
+		rte_rcu_qsbr_get_memsize(dataplane->worker_count), RTE_CACHE_LINE_SIZE);
 	dataplane->accounts = rte_calloc(
 		"accounts", ACCOUNTS, sizeof(dataplane->accounts[0]), RTE_CACHE_LINE_SIZE);
 	dataplane->pool = rte_pktmbuf_pool_create("mbufs", RTE_MAX(mbufs, (unsigned)MBUFS_LEAST),
@@ -183,6 +203,7 @@ allocate(struct dataplane *dataplane, const struct conf *conf)
 	if (dataplane->ports == NULL || dataplane->workers == NULL || dataplane->bindings == NULL ||
 		dataplane->accounts == NULL || dataplane->pool == NULL)
 		return -ENOMEM;
+	error = -rte_rcu_qsbr_init(dataplane->quiescence, dataplane->worker_count);
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++)
 		error = worker_create(dataplane, i, conf->flows, &dataplane->workers[i]);
 	return error;
@@ -228,6 +249,17 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 }
 
 void
+dataplane_publish(struct dataplane *dataplane, struct policy *policy)
+{
+	struct policy *old =
+		atomic_exchange_explicit(&dataplane->policy, policy, memory_order_acq_rel);
+
+	/* A worker that sleeps is offline; one that works is through its round in no time. */
+	rte_rcu_qsbr_synchronize(dataplane->quiescence, RTE_QSBR_THRID_INVALID);
+	policy_free(old);
+}
+
+void
 dataplane_free(struct dataplane *dataplane)
 {
 	if (dataplane == NULL)
@@ -245,6 +277,7 @@ dataplane_free(struct dataplane *dataplane)
 	rte_mempool_free(dataplane->pool);
 	binding_table_free(dataplane->bindings);
 	rte_free(dataplane->accounts);
+	rte_free(dataplane->quiescence);
 	rte_free(dataplane->workers);
 	rte_free(dataplane->ports);
 	rte_free(dataplane);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
 #include "app/port.h"
@@ -34,12 +35,14 @@ struct dataplane {
 	unsigned port_count;
 	struct port *ports; /* indices as in the policy */
 	struct binding_table *bindings;
-	struct account *accounts; /* see dataplane_account */
+	struct rte_rcu_qsbr *quiescence; /* workers report between bursts */
+	struct account *accounts;        /* see dataplane_account */
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;
 	packet_trace_fn trace; /* NULL: none */
 	void *trace_context;
+	bool pickup;    /* there was no snapshot: TIMEOUT_PICKUP runs from time 0 */
 	bool automatic; /* replay: neighbours need not be asked */
 };
 
@@ -48,6 +51,16 @@ static inline struct account *
 dataplane_account(const struct dataplane *dataplane, uint16_t qube, bool inbound)
 {
 	return &dataplane->accounts[2 * (unsigned)qube + inbound];
+}
+
+/** The account that a sender across the uplink shares with some others. */
+static inline struct account *
+dataplane_uplink_account(const struct dataplane *dataplane, const union address *source)
+{
+	const uint64_t *word = dataplane->secret.word;
+	uint64_t hash = hash_pair(source->half[0], source->half[1], word[2], word[1]);
+
+	return &dataplane->accounts[2 * QUBES_MAX + hash_range(hash, UPLINK_ACCOUNTS)];
 }
 
 /**
@@ -61,6 +74,13 @@ dataplane_account(const struct dataplane *dataplane, uint16_t qube, bool inbound
 int dataplane_create(const struct conf *conf, struct policy *policy,
 	const struct flow_secret *secret, bool automatic, const struct report *report,
 	struct dataplane **out);
+
+/**
+ * Put another policy in force. Workers go on without a pause and take it up with their next burst;
+ * the one it takes the place of is freed when the last of them has. Control thread.
+ * @param policy owned by the data plane from now on
+ */
+void dataplane_publish(struct dataplane *dataplane, struct policy *policy);
 
 /** Close ports and free everything. No worker may be running. */
 void dataplane_free(struct dataplane *dataplane);

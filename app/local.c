@@ -138,16 +138,30 @@ local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour)
 {
 	static const uint8_t broadcast[RTE_ETHER_ADDR_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 	static const uint8_t nobody[RTE_ETHER_ADDR_LEN];
-	const struct policy_port *own = &worker->policy->ports[port];
+	const struct policy *policy = worker->policy;
+	const struct policy_port *own = &policy->ports[port];
+	const union address *source;
 	union address target;
 	enum family family =
 		neighbour_address(worker->dataplane->ports[port].neighbours, neighbour, &target);
 
-	if (own->role != ROLE_UPLINK || !own->has[family])
-		return;
+	if (own->role == ROLE_UPLINK) {
+		if (!own->has[family])
+			return;
+		source = &own->address[family];
+	} else {
+		/* A qube has one MAC for both families: it is asked in one that it has. */
+		const struct qube *qube = &policy->qubes[own->qube];
+
+		family = qube->has[FAMILY_IPV4] ? FAMILY_IPV4 : FAMILY_IPV6;
+		if (!qube->has[family] || !policy->has_gateway[family])
+			return;
+		target = qube->address[family];
+		source = &policy->gateway[family];
+	}
 	if (family == FAMILY_IPV4) {
-		send_arp(worker, port, NULL, RTE_ARP_OP_REQUEST, broadcast, own->address[family].v4,
-			nobody, target.v4);
+		send_arp(worker, port, NULL, RTE_ARP_OP_REQUEST, broadcast, source->v4, nobody,
+			target.v4);
 	} else {
 		/* RFC 4291 section 2.7.1: the solicited-node group; RFC 2464: its MAC */
 		union address group = {.v6 = {0xff, 0x02, [11] = 0x01, [12] = 0xff}};
@@ -155,8 +169,8 @@ local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour)
 
 		memcpy(group.v6 + 13, target.v6 + 13, 3);
 		memcpy(mac + 3, target.v6 + 13, 3);
-		send_nd(worker, port, NULL, mac, ND_NEIGHBOUR_SOLICITATION, 0,
-			&own->address[family], &group, &target);
+		send_nd(worker, port, NULL, mac, ND_NEIGHBOUR_SOLICITATION, 0, source, &group,
+			&target);
 	}
 }
 
@@ -346,7 +360,7 @@ is_echo_request(const struct packet *packet)
 	       packet->l4_offset - packet->l3_offset == sizeof(struct rte_ipv6_hdr);
 }
 
-static enum reason
+enum reason
 local_refusal(const struct packet *packet)
 {
 	switch (packet->tuple.protocol) {
@@ -374,7 +388,7 @@ local_packet(struct worker *worker, struct rte_mbuf *mbuf)
 	} else if ((packet->flags & PACKET_ND) != 0) {
 		reason = local_nd(worker, port, mbuf, packet);
 	} else if (is_echo_request(packet)) {
-		worker_took(worker, mbuf);
+		worker_finish(worker, mbuf, VERDICT_LOCAL);
 		echo(worker, port, mbuf, packet);
 		return;
 	} else {
@@ -384,6 +398,6 @@ local_packet(struct worker *worker, struct rte_mbuf *mbuf)
 		worker_drop(worker, mbuf, reason);
 		return;
 	}
-	worker_took(worker, mbuf);
+	worker_finish(worker, mbuf, VERDICT_LOCAL);
 	rte_pktmbuf_free(mbuf);
 }

@@ -65,8 +65,14 @@ loop_sleep(struct loop_worker *own)
 	atomic_store(&own->worker->asleep, true);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (rte_ring_empty(own->worker->handover) &&
-		!atomic_load_explicit(&own->loop->stop, memory_order_relaxed))
+		!atomic_load_explicit(&own->loop->stop, memory_order_relaxed)) {
+		struct rte_rcu_qsbr *quiescence = own->loop->dataplane->quiescence;
+
+		/* Holds no policy while it sleeps: a new one need not wait for it. */
+		rte_rcu_qsbr_thread_offline(quiescence, own->worker->index);
 		ppoll(own->waited, own->port_count + 1, &longest, NULL);
+		rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
+	}
 	atomic_store(&own->worker->asleep, false);
 	if ((wake->revents & POLLIN) != 0 && read(wake->fd, &ignored, sizeof(ignored)) < 0)
 		wake->revents = 0; /* somebody else's wake-up was already taken */
@@ -77,9 +83,12 @@ loop_main(void *argument)
 {
 	struct loop_worker *own = argument;
 	struct loop *loop = own->loop;
+	struct rte_rcu_qsbr *quiescence = loop->dataplane->quiescence;
 	struct rte_mbuf *burst[BURST_MAX];
 	unsigned idle = 0;
 
+	rte_rcu_qsbr_thread_register(quiescence, own->worker->index);
+	rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
 	while (!atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
 		uint32_t now_ms = loop_now_ms(loop);
 		unsigned handled = 0;
@@ -93,6 +102,7 @@ loop_main(void *argument)
 			handled += count;
 		}
 		handled += dataplane_service(own->worker, now_ms);
+		rte_rcu_qsbr_quiescent(quiescence, own->worker->index);
 		if (handled > 0) {
 			idle = 0;
 		} else if (own->sleeps && ++idle >= IDLE_ROUNDS) {
@@ -102,6 +112,8 @@ loop_main(void *argument)
 			rte_pause();
 		}
 	}
+	rte_rcu_qsbr_thread_offline(quiescence, own->worker->index);
+	rte_rcu_qsbr_thread_unregister(quiescence, own->worker->index);
 	return 0;
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way of a packet. Read dataplane_receive and pipeline_owned: they are the whole of it.
+ * The way of a packet. Read packets_enter and pipeline_owned: they are the whole of it.
  *
- *	receive -> parse -> guard -> [local] -> steer -> lookup -> [judge -> open] -> track
- *		-> route -> rewrite -> transmit
+ *	receive -> parse -> guard -> [reassemble] -> [relate] -> [local] -> steer
+ *		-> lookup -> [decide -> open] -> track -> route -> rewrite -> transmit
  *
  * Each stage takes a burst and leaves the survivors at its front. Everything up to the flow lookup
  * may run on any worker; from there on a packet is in the hands of the worker that owns its flow.
+ * A fragment first goes to the worker that puts its datagram together, and the datagram then starts
+ * again at parse.
  *
  * Packets of one burst are tracked strictly in order, so that what happens to them does not depend
  * on how they were bundled: when an earlier packet of the burst has opened or closed a flow, later
@@ -16,21 +18,20 @@
 #include <unistd.h>
 
 #include <rte_ether.h>
-#include <rte_ip.h>
 
 #include "app/worker.h"
 #include "classifier/guard.h"
-#include "classifier/judge.h"
 #include "classifier/parse.h"
-#include "nat/rewrite.h"
+#include "nat/icmp.h"
 #include "nat/steer.h"
 
 /* Exits. */
 
-static void
-packet_finish(struct worker *worker, const struct rte_mbuf *mbuf, struct packet *packet,
-	enum verdict verdict)
+void
+worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict)
 {
+	struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+
 	packet->verdict = (uint8_t)verdict;
 	worker->counters.verdicts[verdict]++;
 	if (unlikely(worker->dataplane->trace != NULL))
@@ -45,11 +46,16 @@ worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason)
 
 	packet->reason = (uint8_t)reason;
 	worker->ports[packet->in_port].drops[reason]++;
-	/* Somebody across the uplink is answered only about a flow that exists. */
-	if (answer != ANSWER_SILENCE && (packet->qube != QUBE_NONE || packet->flow != NULL))
+	/*
+	 * Somebody across the uplink is answered only about a flow that exists, and nobody about a
+	 * connection that is being reset.
+	 */
+	if (answer != ANSWER_SILENCE &&
+		(packet->flow != NULL ? (packet->flow->flags & FLOW_REFUSED) == 0
+				      : packet->qube != QUBE_NONE))
 		reply_error(worker, mbuf, answer);
 	packet->out_port = PORT_NONE;
-	packet_finish(worker, mbuf, packet, VERDICT_DROP);
+	worker_finish(worker, mbuf, VERDICT_DROP);
 	rte_pktmbuf_free(mbuf);
 }
 
@@ -58,342 +64,6 @@ worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count
 {
 	for (unsigned i = 0; i < count; i++)
 		worker_drop(worker, burst[i], packet_of(burst[i])->reason);
-}
-
-void
-worker_took(struct worker *worker, const struct rte_mbuf *mbuf)
-{
-	packet_finish(worker, mbuf, packet_of((struct rte_mbuf *)(uintptr_t)mbuf), VERDICT_LOCAL);
-}
-
-/* Opening flows. */
-
-static void
-flow_end(struct worker *worker, struct flow *flow)
-{
-	if ((flow->flags & FLOW_BINDING) != 0)
-		binding_release(worker->dataplane->bindings, FAMILY_IPV4, flow->protocol,
-			flow->port[DIRECTION_REPLY][1]);
-	flow_close(worker->flows, flow);
-}
-
-bool
-worker_adopt(struct worker *worker, struct flow *flow)
-{
-	(void)worker, (void)flow;
-	return true;
-}
-
-/* The way to an address beyond the uplink. */
-static enum reason
-route_find(struct worker *worker, enum family family, const union address *destination,
-	struct flow_way *way)
-{
-	const struct policy *policy = worker->policy;
-	const struct policy_port *uplink = &policy->ports[policy->uplink];
-	const union address *next_hop = destination;
-
-	if (!uplink->has[family])
-		return REASON_NO_ROUTE;
-	if (!prefix_contains(&uplink->link[family], destination)) {
-		if (!uplink->has_gateway[family])
-			return REASON_NO_ROUTE;
-		next_hop = &uplink->gateway[family];
-	} else if (family == FAMILY_IPV4 && uplink->link[family].length < 31) {
-		uint32_t host = UINT32_MAX >> uplink->link[family].length;
-
-		if ((rte_be_to_cpu_32(destination->v4) & host) == host)
-			return REASON_MARTIAN_DESTINATION; /* the link's broadcast address */
-	}
-	way->port = policy->uplink;
-	way->neighbour = neighbour_index(worker->dataplane->ports[policy->uplink].neighbours,
-		family, next_hop, worker->now_ms);
-	return way->neighbour == NEIGHBOUR_NONE ? REASON_NO_ROUTE : REASON_NONE;
-}
-
-/*
- * How answers to a packet that goes out will arrive: from where it really goes to, at the address
- * and port it seems to come from.
- */
-static enum reason
-translate(struct worker *worker, const struct packet *packet, struct tuple *reply, bool *binding)
-{
-	const struct policy *policy = worker->policy;
-	const struct policy_port *uplink = &policy->ports[policy->uplink];
-	const struct tuple *tuple = &packet->tuple;
-	int error = 0;
-
-	*binding = false;
-	*reply = (struct tuple){
-		.source = tuple->destination,
-		.destination = tuple->source,
-		.source_port = tuple->destination_port,
-		.destination_port = tuple->source_port,
-		.protocol = tuple->protocol,
-		.family = tuple->family,
-	};
-	if (tuple->family == FAMILY_IPV6)
-		return REASON_NONE;
-	if ((packet->flags & PACKET_DNS) != 0 && policy_resolver(policy, &reply->source) < 0)
-		return REASON_NO_RESOLVER;
-	reply->destination = uplink->address[FAMILY_IPV4];
-	switch (tuple->protocol) {
-	case IPPROTO_TCP:
-		error = binding_tcp(worker->flows, &worker->dataplane->secret, NULL, reply);
-		break;
-	case IPPROTO_UDP:
-	case IPPROTO_ICMP:
-		if (tuple->protocol == IPPROTO_ICMP && (packet->flags & PACKET_ICMP_QUERY) == 0)
-			break;
-		error = binding_take(worker->dataplane->bindings,
-			&(struct binding_request){.protocol = tuple->protocol,
-				.qube = packet->qube,
-				.port = tuple->source_port},
-			&reply->destination_port, &(bool){false});
-		*binding = error == 0;
-		break;
-	default: /* no ports to tell flows apart by: the first qube has the destination */
-		break;
-	}
-	return error == 0 ? REASON_NONE : REASON_PORTS_EXHAUSTED;
-}
-
-/*
- * The external port of a binding is taken towards this very remote: another flow of the same qube
- * and port, to another virtual address of the same resolver. Give this flow a port of its own.
- */
-static bool
-rebind(struct worker *worker, const struct packet *packet, struct tuple *reply, bool *binding)
-{
-	struct binding_table *bindings = worker->dataplane->bindings;
-
-	binding_release(bindings, FAMILY_IPV4, reply->protocol, reply->destination_port);
-	*binding = binding_take_another(bindings,
-			   &(struct binding_request){.protocol = reply->protocol,
-				   .qube = packet->qube,
-				   .port = packet->tuple.source_port},
-			   &reply->destination_port) == 0;
-	return *binding;
-}
-
-/* Open the flow of a packet that the rules have accepted. */
-static enum reason
-open_flow(struct worker *worker, struct rte_mbuf *mbuf)
-{
-	struct packet *packet = packet_of(mbuf);
-	struct tuple reply;
-	struct flow_way out;
-	struct flow *flow;
-	uint32_t deadline_ms = track_deadline(packet, worker->policy->timeouts, worker->now_ms);
-	enum reason reason;
-	bool binding;
-
-	reason = translate(worker, packet, &reply, &binding);
-	if (reason != REASON_NONE)
-		return reason;
-	reason = route_find(worker, packet->tuple.family, &reply.source, &out);
-	flow = NULL;
-	if (reason == REASON_NONE) {
-		flow = flow_open(worker->flows, &packet->tuple, &reply, deadline_ms);
-		if (flow == NULL && errno == EEXIST && binding &&
-			rebind(worker, packet, &reply, &binding))
-			flow = flow_open(worker->flows, &packet->tuple, &reply, deadline_ms);
-		if (flow == NULL)
-			reason = errno == EEXIST ? REASON_PORTS_EXHAUSTED : REASON_FLOWS_EXHAUSTED;
-	}
-	if (flow == NULL) {
-		if (binding)
-			binding_release(worker->dataplane->bindings, FAMILY_IPV4, reply.protocol,
-				reply.destination_port);
-		return reason;
-	}
-	if (binding)
-		flow->flags |= FLOW_BINDING;
-	flow->generation = worker->policy->generation;
-	flow->qube = packet->qube;
-	flow->rule = packet->rule;
-	flow->way[DIRECTION_ORIGINAL] = out;
-	flow->way[DIRECTION_REPLY] =
-		(struct flow_way){.port = packet->in_port, .neighbour = NEIGHBOUR_PEER};
-	track_open(flow, mbuf, worker->policy->timeouts, worker->now_ms);
-	worker->counters.flows_opened++;
-	packet->flow = flow;
-	packet->direction = DIRECTION_ORIGINAL;
-	return REASON_NONE;
-}
-
-/* Why a packet without a flow cannot even be judged; REASON_NONE if it can. */
-static enum reason
-opens(const struct worker *worker, const struct packet *packet)
-{
-	enum reason reason;
-
-	if (packet->qube == QUBE_NONE) {
-		reason = guard_unsolicited(worker->policy, packet);
-		return reason == REASON_NO_FLOW && (packet->flags & PACKET_ICMP_ERROR) != 0
-			       ? REASON_ICMP_ERROR
-			       : reason;
-	}
-	reason = track_opens(packet);
-	/* Without rules there is silence, also where a hop limit would break it. */
-	if (reason == REASON_NONE && worker->policy->qubes[packet->qube].rules->state == RULES_NONE)
-		return REASON_NO_RULES;
-	if (reason == REASON_NONE && packet->ttl <= 1)
-		reason = REASON_TIME_EXCEEDED;
-	return reason;
-}
-
-/* Judge the packets that found no flow, all in one batch. */
-static void
-judge_misses(struct worker *worker, struct rte_mbuf *const *burst, unsigned count)
-{
-	struct rte_mbuf *misses[BURST_MAX];
-	unsigned missed = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		struct packet *packet = packet_of(burst[i]);
-
-		if (likely(packet->flow != NULL))
-			continue;
-		packet->reason = (uint8_t)opens(worker, packet);
-		if (packet->reason == REASON_NONE)
-			misses[missed++] = burst[i];
-	}
-	if (missed > 0)
-		judge_burst(worker->policy, misses, missed);
-}
-
-/* Routing. */
-
-static bool
-fits(const struct rte_mbuf *mbuf, const struct packet *packet, uint16_t mtu)
-{
-	uint32_t length = packet->frame_length - packet->l3_offset;
-
-	if (likely(length <= mtu))
-		return true;
-	/* Several segments in one frame: each must fit by itself. */
-	return (mbuf->ol_flags & RTE_MBUF_F_RX_LRO) != 0 &&
-	       (uint32_t)(packet->payload_offset - packet->l3_offset) + mbuf->tso_segsz <= mtu;
-}
-
-/*
- * Keep a packet until its next hop has said its MAC. A frame that lies in a receive ring would
- * block that ring, so it is copied.
- */
-static enum reason
-hold(struct worker *worker, struct rte_mbuf *mbuf, const struct flow_way *way)
-{
-	unsigned same = 0;
-
-	for (unsigned i = 0; i < worker->held_count; i++)
-		same += worker->held[i].port == way->port &&
-			worker->held[i].neighbour == way->neighbour;
-	if (same >= HELD_PER_NEIGHBOUR || worker->held_count == HELD_MAX)
-		return REASON_NEIGHBOUR_PENDING;
-	if (RTE_MBUF_HAS_EXTBUF(mbuf)) {
-		struct rte_mbuf *copy =
-			rte_pktmbuf_copy(mbuf, worker->dataplane->pool, 0, UINT32_MAX);
-
-		if (copy == NULL)
-			return REASON_NO_MBUF;
-		*packet_of(copy) = *packet_of(mbuf);
-		rte_pktmbuf_free(mbuf);
-		mbuf = copy;
-	}
-	worker->held[worker->held_count++] =
-		(struct held_packet){.mbuf = mbuf, .port = way->port, .neighbour = way->neighbour};
-	return REASON_NONE;
-}
-
-/* The next hop's MAC is unknown: ask for it and wait, or give up. Takes the packet. */
-static void
-resolve(struct worker *worker, struct rte_mbuf *mbuf, const struct flow_way *way)
-{
-	struct neighbour_table *neighbours = worker->dataplane->ports[way->port].neighbours;
-	enum reason reason;
-
-	if (neighbour_should_ask(neighbours, way->neighbour, worker->now_ms))
-		local_solicit(worker, way->port, way->neighbour);
-	if (neighbour_state(neighbours, way->neighbour) == NEIGHBOUR_FAILED)
-		reason = REASON_NEIGHBOUR_FAILED;
-	else
-		reason = hold(worker, mbuf, way);
-	if (reason != REASON_NONE)
-		worker_drop(worker, mbuf, reason);
-}
-
-/* An on-link host lost its place in the neighbour cache: find it a new one. */
-static void
-neighbour_refind(
-	struct worker *worker, struct flow_way *way, enum family family, const union address *host)
-{
-	union address address;
-	struct neighbour_table *neighbours = worker->dataplane->ports[way->port].neighbours;
-
-	if (way->neighbour < NEIGHBOUR_PINNED)
-		return;
-	if (neighbour_address(neighbours, way->neighbour, &address) != family ||
-		!address_equal(&address, host))
-		way->neighbour = neighbour_index(neighbours, family, host, worker->now_ms);
-}
-
-/*
- * Hop limit, MTU and next hop. Writes the Ethernet header of what goes on; what does not has been
- * dropped or is held.
- */
-static bool
-route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
-{
-	struct flow *flow = packet->flow;
-	struct flow_way *way = &flow->way[packet->direction];
-	struct port *port = &worker->dataplane->ports[way->port];
-	struct rte_ether_hdr *ethernet;
-	struct tuple other = {0};
-	uint64_t mac;
-
-	packet->out_port = way->port;
-	if (unlikely(packet->ttl <= 1)) {
-		worker_drop(worker, mbuf, REASON_TIME_EXCEEDED);
-		return false;
-	}
-	if (unlikely(!fits(mbuf, packet, port->mtu))) {
-		worker_drop(worker, mbuf, REASON_TOO_BIG);
-		return false;
-	}
-	if (unlikely(way->neighbour >= NEIGHBOUR_PINNED)) {
-		/* an on-link host is its own next hop */
-		flow_tuple(flow, !packet->direction, &other);
-		neighbour_refind(worker, way, packet->tuple.family, &other.source);
-	}
-	mac = neighbour_mac(port->neighbours, way->neighbour, &other.source);
-	if (unlikely(mac == 0)) {
-		packet->out_port = PORT_NONE;
-		resolve(worker, mbuf, way);
-		return false;
-	}
-	ethernet = rte_pktmbuf_mtod(mbuf, struct rte_ether_hdr *);
-	memcpy(&ethernet->dst_addr, &mac, RTE_ETHER_ADDR_LEN);
-	memcpy(&ethernet->src_addr, port->mac, RTE_ETHER_ADDR_LEN);
-	return true;
-}
-
-/* Send packets of tracked flows on their way: the last three stages. */
-static void
-forward(struct worker *worker, struct rte_mbuf **burst, unsigned count)
-{
-	unsigned left = 0;
-
-	for (unsigned i = 0; i < count; i++)
-		if (likely(route_one(worker, burst[i], packet_of(burst[i]))))
-			burst[left++] = burst[i];
-	rewrite_burst(burst, left);
-	for (unsigned i = 0; i < left; i++) {
-		struct packet *packet = packet_of(burst[i]);
-
-		packet_finish(worker, burst[i], packet, VERDICT_FORWARD);
-		worker_transmit(worker, packet->out_port, burst[i]);
-	}
 }
 
 /* Tracking. */
@@ -408,71 +78,88 @@ struct tracking {
 	bool closed;
 };
 
-static enum reason
-open_judged(struct worker *worker, struct rte_mbuf *mbuf, struct tracking *tracking)
+/* A flow is about to end that packets before this one may still need: send them on their way. */
+static void
+tracking_close(struct worker *worker, struct tracking *tracking)
 {
-	enum reason reason = packet_of(mbuf)->reason;
+	route_burst(worker, tracking->burst, tracking->passed);
+	tracking->passed = 0;
+	tracking->closed = true;
+}
 
-	if (reason == REASON_NONE)
-		reason = open_flow(worker, mbuf);
+static enum reason
+open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision *decision,
+	struct tracking *tracking)
+{
+	enum reason reason = decision->reason;
+
+	packet_of(mbuf)->rule = decision->rule;
+	if (reason != REASON_NONE)
+		return reason;
+	reason = open_flow(worker, mbuf, &decision->target, false);
+	if (unlikely(worker->eviction_wanted)) {
+		tracking_close(worker, tracking);
+		reason = open_flow(worker, mbuf, &decision->target, true);
+	}
 	if (reason == REASON_NONE)
 		tracking->opened = true;
 	return reason;
 }
 
+/* The flow is from before the policy in force, and @p decision says what is to become of it. */
 static enum reason
-track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
+flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decision *decision,
 	struct tracking *tracking)
 {
-	uint32_t deadline_ms;
+	struct flow *flow = packet_of(mbuf)->flow;
 
-	if (unlikely(packet->tuple.protocol == IPPROTO_TCP && !tcp_flags_valid(packet->tcp_flags)))
-		return REASON_TCP_FLAGS;
-	if (unlikely(tracking->closed || (tracking->opened && packet->flow == NULL))) {
-		enum direction direction = DIRECTION_ORIGINAL;
-		bool known = packet->flow != NULL;
+	if (decision->reason != REASON_NONE) {
+		tracking_close(worker, tracking);
+		return refuse_flow(worker, mbuf);
+	}
+	flow->generation = worker->policy->generation;
+	flow->rule = decision->rule;
+	return REASON_NONE;
+}
 
-		packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
-		packet->direction = (uint8_t)direction;
-		if (packet->flow == NULL && known)
-			judge_misses(worker, &mbuf, 1);
-	}
-	if (packet->flow == NULL)
-		return open_judged(worker, mbuf, tracking);
-	/*
-	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets
-	 * across the uplink would otherwise be taken for the qube.
-	 */
-	if (unlikely(packet->in_port != packet->flow->way[!packet->direction].port)) {
-		packet->flow = NULL;
-		return packet->qube == QUBE_NONE ? guard_unsolicited(worker->policy, packet)
-						 : REASON_NO_FLOW;
-	}
-	/* Its bare tuple is that of a query with identifier 0, which it has nothing to do with. */
-	if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0))
+/* An ICMP error about a flow passes, and does nothing to it (RFC 5508 REQ-6, RFC 4787 REQ-12). */
+static enum reason
+relate_one(struct worker *worker, const struct rte_mbuf *mbuf)
+{
+	if (!icmp_plausible(mbuf))
 		return REASON_ICMP_ERROR;
+	worker->counters.related_errors++;
+	return REASON_NONE;
+}
+
+/* Track a packet of a known flow that may go on. */
+static enum reason
+track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
+	struct tracking *tracking)
+{
+	struct flow *flow = packet->flow;
+	uint32_t deadline_ms = flow->deadline_ms;
+	struct decision decision;
 
 	packet->reason = REASON_NONE;
-	packet->rule = packet->flow->rule;
-	deadline_ms = packet->flow->deadline_ms;
-	switch (track_packet(packet->flow, mbuf, worker->policy->timeouts, worker->now_ms)) {
+	packet->rule = flow->rule;
+	switch (track_packet(flow, mbuf, worker->policy->timeouts, worker->now_ms)) {
 	case TCP_PASS:
 		/* The wheel finds out by itself about a deadline that moved away only. */
-		if (unlikely(time_after_ms(deadline_ms, packet->flow->deadline_ms)))
-			flow_sooner(worker->flows, packet->flow);
+		if (unlikely(time_after_ms(deadline_ms, flow->deadline_ms)))
+			flow_sooner(worker->flows, flow);
+		if (unlikely((flow->flags & FLOW_HALF_OPEN) != 0 && !tcp_half_open(flow->state)))
+			open_established(worker, flow);
 		return REASON_NONE;
 	case TCP_IGNORE:
 		return REASON_NONE;
 	case TCP_REOPEN:
-		/* Packets before this one may still need the flow that ends here. */
-		forward(worker, tracking->burst, tracking->passed);
-		tracking->passed = 0;
-		flow_end(worker, packet->flow);
-		tracking->closed = true;
+		tracking_close(worker, tracking);
+		open_end(worker, flow);
 		packet->flow = NULL;
 		packet->rule = RULE_NONE;
-		judge_misses(worker, &mbuf, 1);
-		return open_judged(worker, mbuf, tracking);
+		decide_burst(worker, &mbuf, 1, &decision);
+		return open_decided(worker, mbuf, &decision, tracking);
 	case TCP_OUT_OF_WINDOW:
 		return REASON_TCP_WINDOW;
 	case TCP_INVALID:
@@ -481,18 +168,68 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 	}
 }
 
+static enum reason
+track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
+	struct decision *decision, struct tracking *tracking)
+{
+	enum reason reason;
+
+	if (unlikely(packet->tuple.protocol == IPPROTO_TCP &&
+		     (packet->flags & PACKET_ICMP_ERROR) == 0 &&
+		     !tcp_flags_valid(packet->tcp_flags)))
+		return REASON_TCP_FLAGS;
+	if (unlikely(tracking->closed || (tracking->opened && packet->flow == NULL))) {
+		enum direction direction = DIRECTION_ORIGINAL;
+		const struct flow *known = packet->flow;
+
+		packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
+		packet->direction = (uint8_t)direction;
+		/* What was decided may have been about another flow, or none. */
+		if (packet->flow != known || (decision->made && decision->flow != packet->flow))
+			decide_burst(worker, &mbuf, 1, decision);
+	}
+	if (unlikely(packet->flow != NULL && (packet->flow->flags & FLOW_PERMISSION) != 0))
+		packet->flow = NULL, *decision = (struct decision){.reason = REASON_NO_FLOW};
+	if (packet->flow == NULL)
+		return open_decided(worker, mbuf, decision, tracking);
+	/*
+	 * A direction of a flow has one side to come from. Whoever sends a qube's own packets
+	 * across the uplink would otherwise be taken for the qube.
+	 */
+	if (unlikely(packet->in_port != packet->flow->way[!packet->direction].port)) {
+		packet->flow = NULL;
+		if ((packet->flags & PACKET_ICMP_ERROR) != 0)
+			return REASON_ICMP_ERROR;
+		return packet->qube == QUBE_NONE ? guard_unsolicited(worker->policy, packet)
+						 : REASON_NO_FLOW;
+	}
+	/* Not if an earlier packet of the burst has opened it anew. */
+	if (unlikely(decision->made && packet->flow->generation != worker->policy->generation)) {
+		reason = flow_reconfirm(worker, mbuf, decision, tracking);
+		if (reason != REASON_NONE)
+			return reason;
+	}
+	if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0))
+		return relate_one(worker, mbuf);
+	if (unlikely((packet->flow->flags & FLOW_REFUSED) != 0))
+		return refuse_flow(worker, mbuf);
+	return track_known(worker, mbuf, packet, tracking);
+}
+
 void
 pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
+	struct decision decisions[BURST_MAX];
 	struct tracking tracking = {.burst = burst};
 
 	if (count == 0)
 		return;
 	flow_lookup_burst(worker->flows, burst, count);
-	judge_misses(worker, burst, count);
+	decide_burst(worker, burst, count, decisions);
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
-		enum reason reason = track_one(worker, mbuf, packet_of(mbuf), &tracking);
+		enum reason reason =
+			track_one(worker, mbuf, packet_of(mbuf), &decisions[i], &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
 			worker_drop(worker, mbuf, reason);
@@ -500,7 +237,29 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		}
 		burst[tracking.passed++] = mbuf;
 	}
-	forward(worker, burst, tracking.passed);
+	route_burst(worker, burst, tracking.passed);
+}
+
+/* Before the flow lookup. */
+
+/* Give a packet to another worker. */
+static void
+hand_over(struct worker *worker, struct worker *other, struct rte_mbuf *mbuf)
+{
+	if (rte_ring_enqueue(other->handover, mbuf) != 0) {
+		worker_drop(worker, mbuf, REASON_HANDOVER_FULL);
+		return;
+	}
+	/* Pairs with the fence between falling asleep and the last look at the ring. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&other->asleep, memory_order_relaxed) &&
+		atomic_exchange(&other->asleep, false)) {
+		uint64_t one = 1;
+		/* Fails only when the counter is full: then it is awake already. */
+		ssize_t written = write(other->wake_fd, &one, sizeof(one));
+
+		(void)written;
+	}
 }
 
 /* Hand packets whose flows other workers own to them; keep ours at the front. */
@@ -511,48 +270,179 @@ steer_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		struct rte_mbuf *mbuf = burst[i];
-		unsigned owner = steer(worker->policy, &dataplane->secret, packet_of(mbuf),
-			dataplane->worker_count);
-		struct worker *other = dataplane->workers[owner];
+		unsigned owner = steer(worker->policy, &dataplane->secret, dataplane->bindings,
+			packet_of(burst[i]), dataplane->worker_count);
 
-		if (owner == worker->index) {
-			burst[kept++] = mbuf;
-			continue;
-		}
-		if (rte_ring_enqueue(other->handover, mbuf) != 0) {
-			worker_drop(worker, mbuf, REASON_HANDOVER_FULL);
-			continue;
-		}
-		/* Pairs with the fence between falling asleep and the last look at the ring. */
-		atomic_thread_fence(memory_order_seq_cst);
-		if (atomic_load_explicit(&other->asleep, memory_order_relaxed) &&
-			atomic_exchange(&other->asleep, false)) {
-			uint64_t one = 1;
-
-			if (write(other->wake_fd, &one, sizeof(one)) < 0)
-				continue; /* the counter is full: it is awake already */
-		}
+		if (owner == worker->index)
+			burst[kept++] = burst[i];
+		else
+			hand_over(worker, dataplane->workers[owner], burst[i]);
 	}
 	return kept;
 }
 
-/* Let the firewall itself take what is addressed to it; the rest stays at the front. */
+/* Whether the firewall itself takes a packet: ARP, neighbour discovery, a ping to it. */
+static inline bool
+is_for_firewall(const struct packet *packet)
+{
+	if (likely(packet->kind == PACKET_IP && (packet->flags & (PACKET_ND | PACKET_LOCAL)) == 0))
+		return false;
+	if (packet->kind == PACKET_ARP || (packet->flags & PACKET_ND) != 0)
+		return true;
+	/* TCP and UDP may belong to a forward, an error to a flow: the flow table knows. */
+	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP;
+}
+
+/*
+ * Find out which flow an ICMP error is about. One that comes over the uplink with an address of
+ * ours as its own is forged, whatever it quotes.
+ */
+static enum reason
+relate(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	const struct packet *packet = packet_of(mbuf);
+
+	if (packet->qube == QUBE_NONE &&
+		guard_unsolicited(worker->policy, packet) == REASON_DOWNSTREAM_SOURCE)
+		return REASON_DOWNSTREAM_SOURCE;
+	return icmp_relate(mbuf);
+}
+
+/* Let the firewall itself take what is for it, relate errors; the rest stays at the front. */
 static unsigned
 local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < count; i++) {
-		const struct packet *packet = packet_of(burst[i]);
+		struct rte_mbuf *mbuf = burst[i];
+		const struct packet *packet = packet_of(mbuf);
 
-		if (unlikely(packet->kind == PACKET_ARP ||
-			     (packet->flags & (PACKET_ND | PACKET_LOCAL)) != 0))
-			local_packet(worker, burst[i]);
-		else
-			burst[kept++] = burst[i];
+		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
+			enum reason reason = relate(worker, mbuf);
+
+			if (reason != REASON_NONE) {
+				worker_drop(worker, mbuf, reason);
+				continue;
+			}
+		} else if (unlikely(is_for_firewall(packet))) {
+			local_packet(worker, mbuf);
+			continue;
+		}
+		burst[kept++] = mbuf;
 	}
 	return kept;
+}
+
+static void datagram_enter(struct worker *worker, struct rte_mbuf *mbuf);
+
+/* Whose fragments these are, and how many of them may wait. */
+static struct account *
+fragment_account(const struct worker *worker, const struct packet *packet, uint32_t *limit)
+{
+	if (packet->qube == QUBE_NONE) {
+		*limit = UPLINK_FRAGMENTS;
+		return dataplane_uplink_account(worker->dataplane, &packet->tuple.source);
+	}
+	*limit = worker->policy->qubes[packet->qube].limits.value[BUDGET_FRAGMENTS];
+	return dataplane_account(worker->dataplane, packet->qube, false);
+}
+
+/* Take a fragment whose datagram this worker puts together. */
+static void
+fragment_enter(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	const struct packet *packet = packet_of(mbuf);
+	uint32_t limit;
+	struct account *account = fragment_account(worker, packet, &limit);
+	struct rte_mbuf *datagram;
+
+	datagram = fragment_take(worker->fragments, mbuf, account, limit, worker->now_ms,
+		worker->now_ms + worker->policy->timeouts->ms[TIMEOUT_FRAGMENT],
+		worker->dataplane->pool);
+	if (datagram == NULL)
+		return;
+	worker->counters.datagrams++;
+	datagram_enter(worker, datagram);
+}
+
+/* A fragment goes to the worker that puts its datagram together. */
+static void
+fragment_steer_one(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	struct dataplane *dataplane = worker->dataplane;
+	unsigned owner = fragment_steer(&dataplane->secret, mbuf, dataplane->worker_count);
+
+	if (owner == worker->index)
+		fragment_enter(worker, mbuf);
+	else
+		hand_over(worker, dataplane->workers[owner], mbuf);
+}
+
+/* From behind the guard, for whole packets. */
+static void
+whole_enter(struct worker *worker, struct rte_mbuf **burst, unsigned count)
+{
+	unsigned left = local_burst(worker, burst, count);
+
+	if (worker->dataplane->worker_count > 1)
+		left = steer_burst(worker, burst, left);
+	pipeline_owned(worker, burst, left);
+}
+
+/* How many packets at the front of a burst are whole. */
+static unsigned
+whole_count(struct rte_mbuf *const *burst, unsigned count)
+{
+	unsigned whole = 0;
+
+	while (whole < count && likely((packet_of(burst[whole])->flags & PACKET_FRAGMENT) == 0))
+		whole++;
+	return whole;
+}
+
+/* From the guard on, for packets of one port. */
+static void
+packets_enter(struct worker *worker, struct port *port, struct rte_mbuf **burst, unsigned count)
+{
+	struct guard_port guard = {
+		.index = port->index,
+		.own_mac = mac_word(port->mac),
+		.peer_mac = neighbour_mac(port->neighbours, NEIGHBOUR_PEER, NULL),
+		.learn = worker->dataplane->automatic,
+	};
+	unsigned left = guard_burst(worker->policy, &guard, burst, count);
+
+	worker_drop_burst(worker, burst + left, count - left);
+	if (unlikely(guard.peer_mac == 0 && guard.learn && left > 0))
+		neighbour_learn(port->neighbours, NEIGHBOUR_PEER,
+			mac_word(&rte_pktmbuf_mtod(burst[0], struct rte_ether_hdr *)->src_addr),
+			worker->now_ms);
+	/* Fragments take their turn among whole packets, which are nearly always all there are. */
+	for (unsigned whole = whole_count(burst, left); left > 0;
+		whole = whole_count(burst, left)) {
+		whole_enter(worker, burst, whole);
+		burst += whole;
+		left -= whole;
+		if (left > 0) {
+			fragment_steer_one(worker, burst[0]);
+			burst++;
+			left--;
+		}
+	}
+}
+
+/* A datagram that is whole now starts like a packet that has just arrived. */
+static void
+datagram_enter(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	enum reason reason = parse_datagram(mbuf);
+
+	if (reason != REASON_NONE)
+		worker_drop(worker, mbuf, reason);
+	else
+		packets_enter(
+			worker, &worker->dataplane->ports[packet_of(mbuf)->in_port], &mbuf, 1);
 }
 
 static void
@@ -572,96 +462,15 @@ void
 dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **burst, unsigned count,
 	uint32_t now_ms)
 {
-	struct dataplane *dataplane = worker->dataplane;
-	struct guard_port guard = {
-		.index = port->index,
-		.own_mac = mac_word(port->mac),
-		.peer_mac = neighbour_mac(port->neighbours, NEIGHBOUR_PEER, NULL),
-		.learn = dataplane->automatic,
-	};
 	unsigned left;
 
 	worker->now_ms = now_ms;
-	worker->policy = atomic_load_explicit(&dataplane->policy, memory_order_acquire);
-
+	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
 	left = parse_burst(burst, count);
 	count_received(worker, port, burst, count);
 	worker_drop_burst(worker, burst + left, count - left);
-
-	count = left;
-	left = guard_burst(worker->policy, &guard, burst, count);
-	worker_drop_burst(worker, burst + left, count - left);
-	if (unlikely(guard.peer_mac == 0 && guard.learn && left > 0))
-		neighbour_learn(port->neighbours, NEIGHBOUR_PEER,
-			mac_word(&rte_pktmbuf_mtod(burst[0], struct rte_ether_hdr *)->src_addr),
-			now_ms);
-
-	left = local_burst(worker, burst, left);
-	if (dataplane->worker_count > 1)
-		left = steer_burst(worker, burst, left);
-	pipeline_owned(worker, burst, left);
+	packets_enter(worker, port, burst, left);
 	worker_flush(worker);
-}
-
-/*
- * A packet that waited goes on where it stopped. It has been tracked already; only its flow may be
- * gone by now.
- */
-static void
-release_held(struct worker *worker, struct rte_mbuf *mbuf)
-{
-	struct packet *packet = packet_of(mbuf);
-	enum direction direction = DIRECTION_ORIGINAL;
-
-	packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
-	packet->direction = (uint8_t)direction;
-	if (packet->flow == NULL)
-		worker_drop(worker, mbuf, REASON_NO_FLOW);
-	else
-		forward(worker, &mbuf, 1);
-}
-
-/* Packets whose neighbour has answered, or never will, go on. */
-static unsigned
-service_held(struct worker *worker)
-{
-	unsigned count = worker->held_count;
-	unsigned handled = 0;
-
-	for (unsigned i = 0; i < count; i++) {
-		struct held_packet held = worker->held[0];
-		struct neighbour_table *neighbours = worker->dataplane->ports[held.port].neighbours;
-		enum neighbour_state state;
-
-		/* Look at each once: whoever must wait on goes to the end. */
-		memmove(worker->held, worker->held + 1,
-			(worker->held_count - 1) * sizeof(worker->held[0]));
-		worker->held_count--;
-		if (neighbour_should_ask(neighbours, held.neighbour, worker->now_ms))
-			local_solicit(worker, held.port, held.neighbour);
-		state = neighbour_state(neighbours, held.neighbour);
-		if (state == NEIGHBOUR_INCOMPLETE) {
-			worker->held[worker->held_count++] = held;
-			continue;
-		}
-		handled++;
-		if (state == NEIGHBOUR_REACHABLE)
-			release_held(worker, held.mbuf);
-		else
-			worker_drop(worker, held.mbuf, REASON_NEIGHBOUR_FAILED);
-	}
-	return handled;
-}
-
-static void
-flow_expired(void *context, struct flow *flow)
-{
-	struct worker *worker = context;
-
-	if ((flow->flags & FLOW_BINDING) != 0)
-		binding_release(worker->dataplane->bindings, FAMILY_IPV4, flow->protocol,
-			flow->port[DIRECTION_REPLY][1]);
-	worker->counters.flows_expired++;
 }
 
 /* Once a second: make sure that the gateways still have the MAC we know. */
@@ -679,6 +488,24 @@ service_neighbours(struct worker *worker)
 			local_solicit(worker, uplink, i);
 }
 
+/* Packets that other workers handed over: fragments, and packets of flows that are ours. */
+static void
+handed_over(struct worker *worker, struct rte_mbuf **burst, unsigned count)
+{
+	while (count > 0) {
+		unsigned whole = whole_count(burst, count);
+
+		pipeline_owned(worker, burst, whole);
+		burst += whole;
+		count -= whole;
+		if (count > 0) {
+			fragment_enter(worker, burst[0]);
+			burst++;
+			count--;
+		}
+	}
+}
+
 unsigned
 dataplane_service(struct worker *worker, uint32_t now_ms)
 {
@@ -688,10 +515,11 @@ dataplane_service(struct worker *worker, uint32_t now_ms)
 	worker->now_ms = now_ms;
 	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
 	handled = rte_ring_dequeue_burst(worker->handover, (void **)burst, BURST_MAX, NULL);
-	pipeline_owned(worker, burst, handled);
+	handed_over(worker, burst, handled);
 	if (worker->held_count > 0)
-		handled += service_held(worker);
-	handled += flow_expire(worker->flows, now_ms, BURST_MAX, flow_expired, worker);
+		handled += route_service(worker);
+	handled += flow_expire(worker->flows, now_ms, BURST_MAX, open_expired, worker);
+	handled += fragment_expire(worker->fragments, now_ms, BURST_MAX);
 	service_neighbours(worker);
 	worker_flush(worker);
 	return handled;

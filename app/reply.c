@@ -13,6 +13,7 @@
 
 #include <rte_ether.h>
 #include <rte_ip.h>
+#include <rte_tcp.h>
 
 #define ICMP_HEADER 8
 #define IPV4_ERROR_MAX 576
@@ -20,9 +21,8 @@
 #define ERROR_TTL 64
 #define ERROR_TOS 0xc0 /* RFC 1812 section 4.3.2.5: internetwork control */
 
-#define LIMIT_WINDOW_MS 1000
-#define LIMIT_LEAST 32
-#define LIMIT_SPREAD 32
+/* Senders across the uplink have no limits of their own. */
+#define UPLINK_ANSWERS 32
 
 /* Indexed by enum answer. */
 static const struct {
@@ -37,25 +37,25 @@ static const struct {
 	[ANSWER_TOO_BIG] = {{3, 2}, {4, 0}},
 };
 
-static bool
-limit_allows(struct worker *worker, uint16_t port)
+bool
+reply_allowed(struct worker *worker, const struct packet *packet)
 {
-	struct answer_limit *limit = &worker->limits[port];
-	uint32_t left_ms = limit->window_ends_ms - worker->now_ms;
+	struct account *account;
+	uint32_t least;
 
-	/* An end further away than a window is one of weeks ago: the clock turns over. */
-	if (left_ms == 0 || left_ms > LIMIT_WINDOW_MS) {
-		uint64_t random = worker_random(worker);
-
-		limit->left = (uint16_t)(LIMIT_LEAST + random % LIMIT_SPREAD);
-		limit->window_ends_ms = worker->now_ms + LIMIT_WINDOW_MS;
+	if (packet->qube == QUBE_NONE) {
+		least = UPLINK_ANSWERS;
+		account = dataplane_uplink_account(worker->dataplane, &packet->tuple.source);
+	} else {
+		least = worker->policy->qubes[packet->qube].limits.value[BUDGET_ANSWERS];
+		account = dataplane_account(worker->dataplane, packet->qube, false);
 	}
-	if (limit->left == 0) {
-		worker->counters.answers_withheld++;
-		return false;
-	}
-	limit->left--;
-	return true;
+	/* Looked at only when a window begins. */
+	if (budget_take_now(account, BUDGET_ANSWERS,
+		    least + (uint32_t)(worker_random(worker) % least), worker->now_ms))
+		return true;
+	worker->counters.answers_withheld++;
+	return false;
 }
 
 static void
@@ -135,7 +135,7 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 	if (in->role == ROLE_QUBE ? !policy->has_gateway[family] : !in->has[family])
 		return;
 	source = in->role == ROLE_QUBE ? &policy->gateway[family] : &in->address[family];
-	if (!limit_allows(worker, packet->in_port))
+	if (!reply_allowed(worker, packet))
 		return;
 	reply = rte_pktmbuf_alloc(worker->dataplane->pool);
 	if (reply == NULL)
@@ -166,4 +166,99 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 			messages[answer].code[family], mtu);
 	worker->counters.answers++;
 	worker_transmit(worker, packet->in_port, reply);
+}
+
+/* A frame for the end that receives what goes in @p direction, up to its IP header. */
+static struct rte_mbuf *
+reset_frame(struct worker *worker, const struct flow *flow, enum direction direction,
+	const struct tuple *tuple, struct rte_tcp_hdr **tcp)
+{
+	const struct flow_way *way = &flow->way[direction];
+	const struct port *port = &worker->dataplane->ports[way->port];
+	uint64_t mac = neighbour_mac(port->neighbours, way->neighbour, &tuple->destination);
+	bool ipv4 = tuple->family == FAMILY_IPV4;
+	uint16_t header = ipv4 ? sizeof(struct rte_ipv4_hdr) : sizeof(struct rte_ipv6_hdr);
+	struct rte_ether_hdr *ethernet;
+	struct rte_mbuf *mbuf;
+	uint8_t *l3;
+
+	/* Who is not known has not heard anything for long. */
+	if (mac == 0)
+		return NULL;
+	mbuf = rte_pktmbuf_alloc(worker->dataplane->pool);
+	if (mbuf == NULL)
+		return NULL;
+	ethernet = (struct rte_ether_hdr *)(void *)rte_pktmbuf_append(
+		mbuf, (uint16_t)(sizeof(*ethernet) + header + sizeof(**tcp)));
+	if (ethernet == NULL) {
+		rte_pktmbuf_free(mbuf);
+		return NULL;
+	}
+	memset(ethernet, 0, sizeof(*ethernet) + header + sizeof(**tcp));
+	memcpy(&ethernet->dst_addr, &mac, RTE_ETHER_ADDR_LEN);
+	memcpy(&ethernet->src_addr, port->mac, RTE_ETHER_ADDR_LEN);
+	ethernet->ether_type = ipv4 ? RTE_BE16(RTE_ETHER_TYPE_IPV4) : RTE_BE16(RTE_ETHER_TYPE_IPV6);
+	l3 = (uint8_t *)(ethernet + 1);
+	*tcp = (struct rte_tcp_hdr *)(void *)(l3 + header);
+	if (ipv4) {
+		struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)l3;
+
+		ip->version_ihl = RTE_IPV4_VHL_DEF;
+		ip->total_length = rte_cpu_to_be_16((uint16_t)(header + sizeof(**tcp)));
+		ip->fragment_offset = RTE_BE16(RTE_IPV4_HDR_DF_FLAG);
+		ip->time_to_live = ERROR_TTL;
+		ip->next_proto_id = IPPROTO_TCP;
+		ip->src_addr = tuple->source.v4;
+		ip->dst_addr = tuple->destination.v4;
+		ip->hdr_checksum = rte_ipv4_cksum(ip);
+	} else {
+		struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)l3;
+
+		ip->vtc_flow = RTE_BE32(UINT32_C(6) << 28);
+		ip->payload_len = RTE_BE16(sizeof(**tcp));
+		ip->proto = IPPROTO_TCP;
+		ip->hop_limits = ERROR_TTL;
+		memcpy(l3 + offsetof(struct rte_ipv6_hdr, src_addr), &tuple->source,
+			sizeof(tuple->source));
+		memcpy(l3 + offsetof(struct rte_ipv6_hdr, dst_addr), &tuple->destination,
+			sizeof(tuple->destination));
+	}
+	return mbuf;
+}
+
+void
+reply_reset(struct worker *worker, const struct flow *flow, enum direction direction,
+	uint32_t sequence, uint32_t acknowledgement, uint32_t serial)
+{
+	struct tuple other, tuple;
+	struct rte_tcp_hdr *tcp;
+	struct rte_mbuf *mbuf;
+	uint8_t *l3;
+
+	/* What goes in one direction leaves as the reverse of the other one's tuple. */
+	flow_tuple(flow, !direction, &other);
+	tuple = (struct tuple){
+		.source = other.destination,
+		.destination = other.source,
+		.source_port = other.destination_port,
+		.destination_port = other.source_port,
+		.protocol = other.protocol,
+		.family = other.family,
+	};
+	mbuf = reset_frame(worker, flow, direction, &tuple, &tcp);
+	if (mbuf == NULL)
+		return;
+	tcp->src_port = tuple.source_port;
+	tcp->dst_port = tuple.destination_port;
+	tcp->sent_seq = rte_cpu_to_be_32(sequence);
+	tcp->recv_ack = rte_cpu_to_be_32(acknowledgement);
+	tcp->data_off = sizeof(*tcp) / 4 << 4;
+	tcp->tcp_flags = RTE_TCP_RST_FLAG | RTE_TCP_ACK_FLAG;
+	l3 = rte_pktmbuf_mtod_offset(mbuf, uint8_t *, sizeof(struct rte_ether_hdr));
+	tcp->cksum = tuple.family == FAMILY_IPV4
+			     ? rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)l3, tcp)
+			     : rte_ipv6_udptcp_cksum((const struct rte_ipv6_hdr *)l3, tcp);
+	*packet_of(mbuf) = (struct packet){.serial = serial};
+	worker->counters.resets++;
+	worker_transmit(worker, flow->way[direction].port, mbuf);
 }

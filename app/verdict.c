@@ -71,6 +71,15 @@ verdict_trace(void *context, const struct rte_mbuf *mbuf, const struct packet *p
 		return;
 	record->packet = *packet;
 	record->done = true;
+	/* An ICMP error that is related stands under the tuple of what it is about. */
+	if ((packet->flags & PACKET_ICMP_ERROR) != 0 && !address_is_zero(&packet->outer[0]))
+		record->packet.tuple = (struct tuple){
+			.source = packet->outer[0],
+			.destination = packet->outer[1],
+			.protocol =
+				packet->tuple.family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
+			.family = packet->tuple.family,
+		};
 	/* An answer from the uplink belongs to the qube that asked; the flow may be gone later. */
 	if (packet->qube == QUBE_NONE && packet->flow != NULL)
 		record->packet.qube = packet->flow->qube;

@@ -8,6 +8,8 @@
 #pragma once
 
 #include "app/dataplane.h"
+#include "nat/target.h"
+#include "nat/fragment.h"
 #include "nat/track.h"
 
 /* Packets that may wait for neighbours, and for one of them (RFC 4861 section 7.2.2). */
@@ -24,8 +26,13 @@ struct worker_counters {
 	uint64_t verdicts[VERDICT_COUNT];
 	uint64_t answers;          /* ICMP errors sent */
 	uint64_t answers_withheld; /* by the limit per source */
+	uint64_t resets;           /* TCP segments sent to end what is no longer allowed */
+	uint64_t related_errors;   /* ICMP errors that passed because of the flow they are about */
+	uint64_t datagrams;        /* put together from fragments */
 	uint64_t flows_opened;
 	uint64_t flows_expired;
+	uint64_t flows_evicted; /* to make room for another flow of the same qube */
+	uint64_t flows_refused; /* no longer allowed by a newer policy */
 };
 
 /* Frames on their way out of one port. */
@@ -41,12 +48,6 @@ struct held_packet {
 	uint16_t neighbour;
 };
 
-/* How many answers one source may still get in the running window. */
-struct answer_limit {
-	uint32_t window_ends_ms;
-	uint16_t left;
-};
-
 struct worker {
 	struct dataplane *dataplane;
 	unsigned index;
@@ -60,7 +61,8 @@ struct worker {
 	unsigned transmit_pending_count;
 	struct held_packet held[HELD_MAX];
 	unsigned held_count;
-	struct answer_limit *limits; /* by port */
+	struct fragment_table *fragments;
+	bool eviction_wanted; /* see open_flow */
 	uint64_t random;
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
 	struct worker_counters counters;
@@ -76,6 +78,39 @@ struct worker {
 /** Take packets that this worker owns from the flow lookup to the way out. */
 void pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
+/** End a packet: count, answer, trace and free it. */
+void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason);
+
+/** End packets that a stage rejected, each with the reason in its struct packet. */
+void worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
+
+/** A packet that ends with @p verdict but not as a drop: count and trace it. It is the caller's. */
+void worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict);
+
+/* open.c */
+
+/**
+ * Open the flow of a packet whose destination is found and agreed to; sets its `flow`.
+ * @param may_evict whether another flow of the same account may be closed for it. Without, and when
+ *	that would be needed, `worker->eviction_wanted` is set: nothing may still depend on flows of
+ *	the burst when it is called again with it
+ * @return REASON_NONE or why not; then nothing is taken
+ */
+enum reason open_flow(
+	struct worker *worker, struct rte_mbuf *mbuf, const struct target *target, bool may_evict);
+
+/** End a flow and give back all that it holds. */
+void open_end(struct worker *worker, struct flow *flow);
+
+/** The same as a callback of flow_expire, which closes it. @param context the worker */
+void open_expired(void *context, struct flow *flow);
+
+/** A handshake is complete, or over: the flow is no longer counted as half-open. */
+void open_established(struct worker *worker, struct flow *flow);
+
+/** Whether a packet from across the uplink comes from a host its binding has spoken to. */
+bool open_permitted(struct worker *worker, const struct tuple *tuple);
+
 /**
  * Enter a flow that is in the table of @p worker, with all its fields, into accounts, bindings and
  * permissions, as if it had been opened here: for flows from before a restart.
@@ -84,14 +119,38 @@ void pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned cou
  */
 bool worker_adopt(struct worker *worker, struct flow *flow);
 
-/** End a packet: count, answer, trace and free it. */
-void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason);
+/* decide.c */
 
-/** End packets that a stage rejected, each with the reason in its struct packet. */
-void worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
+/* What is to become of one packet: whether it may open a flow, or its flow may live on. */
+struct decision {
+	const struct flow *flow; /* the open flow it is about; NULL: one to be opened */
+	struct target target;
+	enum reason reason;
+	uint16_t rule;
+	bool made;
+};
 
-/** A packet that the firewall itself took: count and trace it. It is the caller's to free. */
-void worker_took(struct worker *worker, const struct rte_mbuf *mbuf);
+/** Decide about those packets of a burst that have no flow, or one from before the policy. */
+void decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
+	struct decision *decisions);
+
+/**
+ * End a flow that is no longer allowed: TCP with resets to both ends, others at once.
+ * @return why @p mbuf, whose flow it is, is dropped
+ */
+enum reason refuse_flow(struct worker *worker, struct rte_mbuf *mbuf);
+
+/* route.c */
+
+/** The way to an address beyond the uplink. */
+enum reason route_find(struct worker *worker, enum family family, const union address *destination,
+	struct flow_way *way);
+
+/** Send packets of tracked flows on their way: route, rewrite, transmit. Takes them. */
+void route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
+
+/** Packets whose neighbour has answered, or never will, go on. @return how many */
+unsigned route_service(struct worker *worker);
 
 /* dataplane.c */
 
@@ -109,10 +168,24 @@ uint64_t worker_random(struct worker *worker);
 /** Take a packet addressed to the firewall itself, or ARP or neighbour discovery; ends it. */
 void local_packet(struct worker *worker, struct rte_mbuf *mbuf);
 
-/** Ask for the MAC of a neighbour on the uplink, if it is time to. */
+/** Why the firewall does not serve a packet that is addressed to it. */
+enum reason local_refusal(const struct packet *packet);
+
+/** Ask for the MAC of a neighbour: a host on the uplink, or the qube of a port. */
 void local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour);
 
 /* reply.c */
 
+/** Whether the sender of @p packet may get one more answer now; counts it. */
+bool reply_allowed(struct worker *worker, const struct packet *packet);
+
 /** Send the ICMP error that @p answer stands for, about an unchanged packet, if it may be sent. */
 void reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answer);
+
+/**
+ * Send a RST to the end of @p flow that receives what goes in @p direction, as if the other end had
+ * sent it.
+ * @param sequence what that end expects next, host order
+ */
+void reply_reset(struct worker *worker, const struct flow *flow, enum direction direction,
+	uint32_t sequence, uint32_t acknowledgement, uint32_t serial);

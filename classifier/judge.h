@@ -3,11 +3,19 @@
 
 #include "classifier/policy.h"
 
+/* A question to the rules of a qube. */
+struct judge_request {
+	uint16_t qube; /* index of the one who sends */
+	struct subject subject;
+	/* the answer */
+	uint16_t rule;  /* index of the rule that decided, RULE_POLICY, or RULE_NONE */
+	uint8_t reason; /* enum reason: NONE, RULE, POLICY, BAD_RULES, NO_RULES */
+};
+
 /**
- * Judge packets of qubes that opened no flow yet, by the rules of each packet's qube.
+ * Judge what qubes want to open, each by its own rules.
  *
- * Destinations are taken after DNS translation (policy_resolver). Sets `rule`, and `reason` on
- * refusal: RULE, POLICY, BAD_RULES, NO_RULES, INTER_QUBE, NO_RESOLVER. Does not reorder; a packet
- * whose `reason` is already set is left alone.
+ * The subject of a request is what is reached really: the destination after translation.
+ * @param count at most BURST_MAX
  */
-void judge_burst(const struct policy *policy, struct rte_mbuf **burst, unsigned count);
+void judge(const struct policy *policy, struct judge_request *requests, unsigned count);

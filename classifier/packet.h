@@ -38,6 +38,7 @@ enum packet_flag {
 	PACKET_DNS = 1 << 4,        /* destination is a virtual DNS address, port 53 */
 	PACKET_LOCAL = 1 << 5,      /* addressed to the firewall itself */
 	PACKET_DF = 1 << 6,         /* IPv4 don't fragment */
+	PACKET_SPLIT = 1 << 8,      /* route: leaves in fragments */
 	PACKET_FRAGMENT = 1 << 7,   /* a fragment: `tuple` has no ports, l4_offset is where its
 				       part of the datagram starts */
 };
@@ -78,6 +79,7 @@ struct packet {
 	uint16_t fragment_size; /* reassemble: longest IP packet it came in, bytes; 0 = in one */
 	uint16_t quoted_l4;     /* relate: where the quoted packet's upper layer starts */
 	uint32_t serial;        /* replay: the packet's number in the inputs */
+	uint32_t fragment_id;   /* reassemble: identification of an IPv6 datagram, host order */
 	struct flow *flow;
 	uint64_t hash; /* flow table hash of `tuple` */
 	/* relate: source and destination of an ICMP error itself */

@@ -446,3 +446,9 @@ parse_burst(struct rte_mbuf **burst, unsigned count)
 	memcpy(burst + passed, rejected, failed * sizeof(rejected[0]));
 	return passed;
 }
+
+enum reason
+parse_datagram(struct rte_mbuf *mbuf)
+{
+	return parse_burst(&mbuf, 1) == 1 ? REASON_NONE : packet_of(mbuf)->reason;
+}

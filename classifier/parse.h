@@ -14,3 +14,7 @@
  * @return how many survived
  */
 unsigned parse_burst(struct rte_mbuf **burst, unsigned count);
+
+/** Parse a datagram that was put together from fragments; keeps `fragment_size` and `fragment_id`.
+ */
+enum reason parse_datagram(struct rte_mbuf *mbuf);

@@ -21,8 +21,10 @@
  * therefore costs one store, and a flow one look per timeout instead of one per packet.
  */
 #include "nat/flow.h"
+#include "nat/tcp.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 
 #include <rte_branch_prediction.h>
 #include <rte_malloc.h>
@@ -65,7 +67,9 @@ struct flow_table {
 	uint32_t free;   /* first of the free flows, linked by timer_next */
 	uint64_t opened; /* ever */
 	struct flow_secret secret;
-	uint32_t hand; /* tick whose slot is looked at next, or is half done */
+	uint32_t reach;         /* one more than the greatest index that was ever used */
+	uint32_t eviction_hand; /* where flow_find_evictable goes on */
+	uint32_t hand;          /* tick whose slot is looked at next, or is half done */
 	uint32_t slot[WHEEL_SLOTS];
 };
 
@@ -430,8 +434,11 @@ flow_table_create(
 	}
 	/* Touch every page now; the data path shall not fault them in. */
 	memset(table->buckets, 0, sizeof(struct bucket) * table->bucket_count);
-	for (uint32_t index = 1; index <= capacity; index++)
+	for (uint32_t index = 1; index <= capacity; index++) {
 		table->pool[index].timer_next = index < capacity ? index + 1 : 0;
+		table->pool[index].qube = QUBE_NONE;
+	}
+	table->reach = 1;
 	table->free = 1;
 	return table;
 }
@@ -574,11 +581,38 @@ flow_open(struct flow_table *table, const struct tuple *original, const struct t
 	}
 	table->free = next;
 	rte_prefetch0(&table->pool[next]); /* for the one opened next */
+	if (unlikely(index >= table->reach))
+		table->reach = index + 1;
 	table->count++;
 	table->opened++;
 	flow->deadline_ms = deadline_ms;
 	wheel_file(table, flow);
 	return flow;
+}
+
+struct flow *
+flow_find_evictable(
+	struct flow_table *table, uint16_t qube, bool inbound, bool half_open, unsigned probes)
+{
+	struct flow *closing = NULL;
+
+	for (unsigned i = 0; i < probes; i++) {
+		struct flow *flow;
+
+		if (++table->eviction_hand >= table->reach)
+			table->eviction_hand = 1;
+		flow = &table->pool[table->eviction_hand];
+		if (flow->qube != qube || (flow->flags & FLOW_PERMISSION) != 0 ||
+			((flow->flags & FLOW_INBOUND) != 0) != inbound)
+			continue;
+		if (half_open ? (flow->flags & FLOW_HALF_OPEN) != 0
+			      : (flow->flags & FLOW_REPLIED) == 0)
+			return flow;
+		if (closing == NULL && !half_open && flow->protocol == IPPROTO_TCP &&
+			tcp_closing(flow->state))
+			closing = flow;
+	}
+	return closing;
 }
 
 void
@@ -616,6 +650,7 @@ table_close(struct flow_table *table, struct flow *flow, const uint64_t hash[2])
 	table_remove(table, hash[DIRECTION_REPLY], index << 1 | DIRECTION_REPLY);
 	wheel_unlink(table, flow);
 	flow->timer_next = table->free;
+	flow->qube = QUBE_NONE;
 	table->free = index;
 	table->count--;
 }

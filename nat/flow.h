@@ -120,7 +120,7 @@ struct flow {
 	uint16_t port_delta;   /* likewise to a sum of ports or ICMP identifiers */
 	uint32_t syn_end; /* TCP: end of a SYN in an open connection, which a SYN/ACK may confirm */
 	struct flow_way way[2];
-	uint16_t qube; /* whose rules let it in, and whose budget it uses */
+	uint16_t qube; /* whose rules let it in, and whose budget it uses; none while it is free */
 	uint16_t rule; /* that accepted it */
 	/* timer wheel links: flow indices */
 	uint32_t timer_next;
@@ -170,6 +170,19 @@ struct flow *flow_lookup(struct flow_table *table, const struct tuple *tuple, ui
  */
 struct flow *flow_open(struct flow_table *table, const struct tuple *original,
 	const struct tuple *reply, uint32_t deadline_ms);
+
+/**
+ * Find a flow that may go to make room for another one of the same qube: one that was never
+ * answered, or else one that is closing.
+ *
+ * Looks at @p probes places of the pool, from where the last search ended, so its cost is bounded
+ * and repeated searches find every flow.
+ * @param inbound FLOW_INBOUND as the flow must have it
+ * @param half_open only TCP connections whose handshake is not complete
+ * @return the flow, or NULL if none was met
+ */
+struct flow *flow_find_evictable(
+	struct flow_table *table, uint16_t qube, bool inbound, bool half_open, unsigned probes);
 
 /** Close a flow at once and give its room back. The close callback is not called. */
 void flow_close(struct flow_table *table, struct flow *flow);

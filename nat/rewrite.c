@@ -123,8 +123,9 @@ rewrite_ipv6(struct rte_mbuf *mbuf, const struct packet *packet, const struct fl
 }
 
 void
-rewrite_burst(struct rte_mbuf *const *burst, unsigned count)
+rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, unsigned count)
 {
+	(void)secret;
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
@@ -135,4 +136,11 @@ rewrite_burst(struct rte_mbuf *const *burst, unsigned count)
 			rewrite_ipv6(mbuf, packet, packet->flow);
 		rewrite_l4(mbuf, packet, packet->flow);
 	}
+}
+
+uint32_t
+rewrite_identification(const struct flow_secret *secret, const struct packet *packet, uint32_t old)
+{
+	(void)secret, (void)packet;
+	return old;
 }

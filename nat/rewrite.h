@@ -11,4 +11,7 @@
  * delta without complement; a UDP checksum of zero over IPv4 stays zero, and one that becomes zero
  * is sent as 0xffff (RFC 768).
  */
-void rewrite_burst(struct rte_mbuf *const *burst, unsigned count);
+void rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, unsigned count);
+
+uint32_t rewrite_identification(
+	const struct flow_secret *secret, const struct packet *packet, uint32_t old);

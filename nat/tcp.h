@@ -70,6 +70,14 @@ bool tcp_opens(uint8_t tcp_flags);
 /** Tell whether a state is one of a handshake that is not complete. */
 bool tcp_half_open(uint8_t state);
 
+/** Tell whether a state is one of a connection that is over or about to be. */
+static inline bool
+tcp_closing(uint8_t state)
+{
+	return state == TCP_STATE_LAST_ACK || state == TCP_STATE_TIME_WAIT ||
+	       state == TCP_STATE_CLOSE;
+}
+
 /**
  * Track one segment of a known flow: windows (spec/nat.md "TCP tracker"), state, and on TCP_PASS
  * the deadline. A retransmitted SYN does not renew the timer; a RST never lengthens a life.

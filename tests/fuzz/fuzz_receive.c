@@ -173,10 +173,6 @@ leave_uplink(const struct frame *out, const struct frame_view *view, bool is_for
 	uint64_t hash = answer_to(out->bytes, view);
 	bool ours = is_of(PLANE_UPLINK, view, &view->source);
 
-	/* as long as there is no NAT66, IPv6 leaves with the qube's address */
-	if (is_forwarded && view->family == FAMILY_IPV6)
-		ours = is_of(PLANE_WORK, view, &view->source) ||
-		       is_of(PLANE_PERSONAL, view, &view->source);
 	if (!ours)
 		broken("a foreign source leaves by the uplink");
 	if (is_forwarded)
@@ -274,7 +270,7 @@ open_plane(void)
 	plane = plane_create(&(struct plane_options){
 		.rules = "policy=drop\naction=drop proto=udp dst4=192.0.2.8\n"
 			 "action=accept dst4=192.0.2.0/24\naction=accept dst4=192.168.50.0/24\n"
-			 "action=accept dst6=2001:db8::/32\naction=accept specialtarget=dns\n",
+			 "action=accept dst6=2606:4700::/32\naction=accept specialtarget=dns\n",
 	});
 	plane->watch = watch;
 	plane->dataplane->trace = trace;
@@ -427,7 +423,7 @@ templates_ip(uint16_t port, bool ipv6)
 		RTE_TCP_ACK_FLAG, RTE_TCP_FIN_FLAG | RTE_TCP_ACK_FLAG, RTE_TCP_RST_FLAG};
 	static const char *const remotes[2][6] = {{"192.0.2.7", "192.0.2.8", "192.168.50.9",
 							  PLANE_DNS, PLANE_GATEWAY, "198.51.100.1"},
-		{"2001:db8::7", "2001:db8::8", "fd00:50::9", "2001:db9::1", PLANE_GATEWAY6,
+		{"2606:4700::7", "2606:4700::8", "fd00:50::9", "2001:db9::1", PLANE_GATEWAY6,
 			PLANE_UPLINK_ADDRESS6}};
 	static const char *const sources[2][3] = {
 		{NULL, PLANE_WORK_ADDRESS, PLANE_PERSONAL_ADDRESS},

@@ -4,6 +4,7 @@
  * the verdict it must get whatever stands beside it.
  */
 #include "classifier/judge.h"
+#include "nat/target.h"
 #include "tests/unit/unit.h"
 
 #include <netinet/in.h>
@@ -113,6 +114,8 @@ policy_make(void)
 	policy->qubes[BROKEN].rules = rules_make(RULES_BAD, ACTION_DROP, NULL, 0);
 	policy->qubes[BARE].rules = rules_make(RULES_NONE, ACTION_DROP, NULL, 0);
 	policy->qubes[ABSENT].rules = rules_make(RULES_VALID, ACTION_ACCEPT, NULL, 0);
+	policy->forwards = forward_table_create(NULL, 0, NULL, 0, 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(policy->forwards);
 	CU_ASSERT_EQUAL_FATAL(policy_index(policy), 0);
 }
 
@@ -183,7 +186,7 @@ static const struct row rows[] = {
 	{PACKET(WORK, "10.137.0.99", IPPROTO_TCP, 80), GETS(PASS, 0)},
 	{PACKET(WORK, "10.137.0.17", IPPROTO_TCP, 22), GETS(REASON_POLICY, RULE_POLICY)},
 	/* the gateway is no qube */
-	{PACKET(OPEN, "10.137.0.1", IPPROTO_TCP, 80), GETS(PASS, RULE_POLICY)},
+	{PACKET(OPEN, "10.137.0.1", IPPROTO_TCP, 80), GETS(REASON_LOCAL_REFUSED, RULE_NONE)},
 	/* refused by an earlier stage: not touched */
 	{PACKET(WORK, "10.1.1.1", IPPROTO_TCP, 443), .reason_before = REASON_TCP_STATE,
 		GETS(REASON_TCP_STATE, 4711)},
@@ -232,6 +235,47 @@ packet_check(const struct row *row, struct rte_mbuf *mbuf)
 	/* translation is the flow's business, not the judge's */
 	CU_ASSERT_TRUE(address_equal(&packet->tuple.destination, &destination));
 	rte_pktmbuf_free(mbuf);
+}
+
+/* What the data plane does with packets that have no flow: find where they go, and ask the rules.
+ */
+static void
+judge_burst(const struct policy *by, struct rte_mbuf **burst, unsigned count)
+{
+	struct judge_request requests[BURST_MAX];
+	struct target targets[BURST_MAX];
+	struct packet *asked[BURST_MAX];
+	unsigned asks = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct packet *packet = packet_of(burst[i]);
+		const struct tuple *tuple = &packet->tuple;
+		bool ports = tuple->protocol == IPPROTO_TCP || tuple->protocol == IPPROTO_UDP;
+
+		if (packet->reason != REASON_NONE)
+			continue;
+		packet->rule = RULE_NONE;
+		target_find(by, NULL, tuple, packet->qube, &targets[asks]);
+		packet->reason = (uint8_t)targets[asks].reason;
+		if (packet->reason != REASON_NONE)
+			continue;
+		asked[asks] = packet;
+		requests[asks] = (struct judge_request){.qube = packet->qube,
+			.subject = {.family = tuple->family,
+				.destination = targets[asks].address,
+				.protocol = tuple->protocol,
+				.destination_port = ports ? targets[asks].port : 0,
+				.icmp_type = packet->icmp_type,
+				.dns = targets[asks].dns}};
+		asks++;
+	}
+	judge(by, requests, asks);
+	for (unsigned i = 0; i < asks; i++) {
+		asked[i]->reason = requests[i].reason;
+		asked[i]->rule = requests[i].rule;
+		if (asked[i]->reason == REASON_NONE && targets[i].inter_qube)
+			asked[i]->reason = REASON_INTER_QUBE;
+	}
 }
 
 /* Judge a burst of the rows that @p first and @p step pick, and check each and their order. */

@@ -12,7 +12,7 @@
 #include <rte_tcp.h>
 
 #define REMOTE "192.0.2.7"
-#define REMOTE6 "2001:db8::7"
+#define REMOTE6 "2606:4700::7"
 
 #define SYN RTE_TCP_SYN_FLAG
 #define ACK RTE_TCP_ACK_FLAG
@@ -49,7 +49,7 @@ from_uplink(uint8_t protocol, const char *source, uint16_t source_port, uint16_t
 		.source_mac = plane_router_mac,
 		.source = source,
 		.destination =
-			strchr(source, ':') != NULL ? PLANE_WORK_ADDRESS6 : PLANE_UPLINK_ADDRESS,
+			strchr(source, ':') != NULL ? PLANE_UPLINK_ADDRESS6 : PLANE_UPLINK_ADDRESS,
 		.protocol = protocol,
 		.source_port = source_port,
 		.destination_port = port,
@@ -296,11 +296,11 @@ test_ipv6(void)
 	send_spec(plane, PLANE_UPLINK, &back);
 	expect_drop(plane, REASON_NO_FLOW, 1);
 	send_spec(plane, PLANE_WORK, &out);
-	expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 40000, REMOTE6, 443);
+	expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS6, 40000, REMOTE6, 443);
 	send_spec(plane, PLANE_UPLINK, &back);
 	expect(plane, PLANE_WORK, REMOTE6, 443, PLANE_WORK_ADDRESS6, 40000);
 	send_spec(plane, PLANE_WORK, &ping);
-	expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 0, REMOTE6, 0);
+	expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS6, 0, REMOTE6, 0);
 	send_spec(plane, PLANE_UPLINK, &pong);
 	expect(plane, PLANE_WORK, REMOTE6, 0, PLANE_WORK_ADDRESS6, 0);
 	finish(plane);
@@ -474,7 +474,7 @@ test_on_link(void)
 	frame_nd(&frame, 136, plane_uplink_mac, plane_router_mac, "fd00:50::9",
 		PLANE_UPLINK_ADDRESS6, "fd00:50::9", plane_router_mac);
 	plane_send(plane, PLANE_UPLINK, &frame);
-	expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 5000, "fd00:50::9", 4000);
+	expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS6, 5000, "fd00:50::9", 4000);
 	finish(plane);
 }
 
@@ -531,7 +531,7 @@ test_neighbour_nonsense(void)
 				.protocol = IPPROTO_UDP,
 				.source_port = 5000,
 				.destination_port = 4000});
-		expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 5000, REMOTE6, 4000);
+		expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS6, 5000, REMOTE6, 4000);
 		send_tcp(plane, PLANE_WORK, 5000, 443, SYN);
 		expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 5000, REMOTE, 443);
 	}
@@ -671,7 +671,7 @@ test_too_big(void)
 	CU_ASSERT_EQUAL(frame.bytes[40] << 8 | frame.bytes[41], 1400);
 	out6.payload = 1400 - 48;
 	send_spec(plane, PLANE_WORK, &out6);
-	expect(plane, PLANE_UPLINK, PLANE_WORK_ADDRESS6, 5000, REMOTE6, 4000);
+	expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS6, 5000, REMOTE6, 4000);
 	out6.payload++;
 	frame_build(&original, &out6);
 	plane_send(plane, PLANE_WORK, &original);

@@ -71,7 +71,7 @@ rewrite(const struct translation *translation, enum direction direction, uint64_
 	CU_ASSERT_EQUAL(memcmp(&packet_of(mbuf)->tuple, &here, sizeof(here)), 0);
 	packet_of(mbuf)->flow = flow;
 	packet_of(mbuf)->direction = (uint8_t)direction;
-	rewrite_burst(&mbuf, 1);
+	rewrite_burst(&(struct flow_secret){{0}}, &mbuf, 1);
 	frame_of_mbuf(&after, mbuf);
 	rte_pktmbuf_free(mbuf);
 	flow_close(table, flow);
@@ -454,7 +454,7 @@ test_burst(void)
 		flows[i] = flow_open(table, &here, &there, 1000);
 		packet_of(burst[i])->flow = flows[i];
 	}
-	rewrite_burst(burst, BURST_MAX);
+	rewrite_burst(&(struct flow_secret){{0}}, burst, BURST_MAX);
 	for (unsigned i = 0; i < BURST_MAX; i++) {
 		out.source_port = (uint16_t)(1000 + i);
 		out.new_source_port = (uint16_t)(60000 - i);
@@ -464,7 +464,7 @@ test_burst(void)
 		flow_close(table, flows[i]);
 	}
 	rte_pktmbuf_free_bulk(burst, BURST_MAX);
-	rewrite_burst(burst, 0);
+	rewrite_burst(&(struct flow_secret){{0}}, burst, 0);
 	CU_ASSERT_EQUAL(rte_mempool_in_use_count(pool), 0);
 }
 

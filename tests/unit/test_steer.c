@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 
 #include <rte_common.h>
 #include <rte_random.h>
@@ -56,10 +57,12 @@ answer(const struct packet *out)
 	return in;
 }
 
+static struct binding_table *bindings;
+
 static unsigned
 worker_of(const struct packet *packet, unsigned workers)
 {
-	return steer(&policy, &secret, packet, workers);
+	return steer(&policy, &secret, bindings, packet, workers);
 }
 
 static void
@@ -130,8 +133,8 @@ test_virtual_dns(void)
 				in.tuple.source = address_v4(policy.resolver[i]);
 				out.flags = PACKET_DNS;
 				CU_ASSERT_EQUAL(worker_of(&out, workers), worker_of(&in, workers));
-				/* Without the flag it is an address like any other. */
-				out.flags = 0;
+				/* On another port it is an address like any other. */
+				out.tuple.destination_port ^= 1;
 				moved += worker_of(&out, workers) != worker_of(&in, workers);
 				CU_ASSERT_EQUAL(out.tuple.destination.v4, policy.virtual_dns[i]);
 			}
@@ -149,7 +152,7 @@ test_without_resolver(void)
 	without.resolver_count = 0;
 	out.tuple.destination = address_v4(policy.virtual_dns[0]);
 	out.flags = PACKET_DNS;
-	CU_ASSERT(steer(&without, &secret, &out, 4) < 4);
+	CU_ASSERT(steer(&without, &secret, bindings, &out, 4) < 4);
 }
 
 static void
@@ -205,7 +208,7 @@ test_what_counts(void)
 		changed = out;
 		changed.tuple.destination.v6[family == FAMILY_IPV4 ? 3 : 15] ^= 1;
 		same[3] += worker_of(&changed, WORKERS) == worker;
-		same[4] += steer(&policy, &other_secret, &out, WORKERS) == worker;
+		same[4] += steer(&policy, &other_secret, bindings, &out, WORKERS) == worker;
 		changed = out;
 		changed.tuple.destination.v6[family == FAMILY_IPV4 ? 2 : 8] ^= 1;
 		same[5] += worker_of(&changed, WORKERS) == worker;
@@ -227,7 +230,7 @@ test_one_worker(void)
 
 	/* Not even the policy is looked at. */
 	out.flags = PACKET_DNS;
-	CU_ASSERT_EQUAL(steer(NULL, &secret, &out, 1), 0);
+	CU_ASSERT_EQUAL(steer(NULL, &secret, NULL, &out, 1), 0);
 }
 
 int
@@ -242,12 +245,25 @@ main(void)
 		{"what counts", test_what_counts},
 		{"one worker", test_one_worker},
 	};
+	int status;
 
+	unit_eal();
+	bindings = binding_table_create(&secret, SOCKET_ID_ANY);
+	policy.ports = calloc(1, sizeof(*policy.ports));
+	policy.forwards = forward_table_create(NULL, 0, NULL, 0, 0);
+	if (bindings == NULL || policy.ports == NULL || policy.forwards == NULL ||
+		policy_index(&policy) != 0)
+		return 1;
 	policy.virtual_dns_count = 2;
 	policy.virtual_dns[0] = rte_cpu_to_be_32(0x0a8b0101);
 	policy.virtual_dns[1] = rte_cpu_to_be_32(0x0a8b0102);
 	policy.resolver_count = 2;
 	policy.resolver[0] = rte_cpu_to_be_32(0xc0a83202);
 	policy.resolver[1] = rte_cpu_to_be_32(0x09090909);
-	return UNIT_RUN("steer", tests);
+	status = UNIT_RUN("steer", tests);
+	binding_table_free(bindings);
+	forward_table_free(policy.forwards);
+	free(policy.ports);
+	free(policy.owners);
+	return status;
 }

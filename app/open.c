@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opening flows and ending them: everything that a flow takes from what is shared, and gives back.
+ *
+ * A packet comes here when its destination is known and whoever must be asked has agreed. It then
+ * needs, in this order: room in the accounts of the qube it concerns (its own, or for what comes in
+ * that of the one it is for), a translation, a way out, a place in the table. What one step took is
+ * given back when a later one fails.
+ *
+ * A qube at its limit pays with its own flows: one that was never answered, or else one that is
+ * closing, makes room if a short search finds it. Nobody else's flow is ever touched.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "app/worker.h"
+
+/* How many places of the pool are looked at to find a flow that may go. */
+#define EVICTION_PROBES 128
+/* A permission is closed with the last flow it stands for; the wheel only sees it in between. */
+#define PERMISSION_MS (UINT32_C(1) << 30)
+
+static inline bool
+flow_is_inbound(const struct flow *flow)
+{
+	return (flow->flags & FLOW_INBOUND) != 0;
+}
+
+static inline struct account *
+flow_account(const struct worker *worker, const struct flow *flow)
+{
+	return dataplane_account(worker->dataplane, flow->qube, flow_is_inbound(flow));
+}
+
+/* Permissions (FILTER_ADDRESS): remote port 0 stands for all ports of the remote address. */
+
+static void
+permission_tuples(const struct flow *flow, struct tuple *original, struct tuple *reply)
+{
+	/* As the flow's own, seen from outside first; an inbound flow stands the other way round.
+	 */
+	flow_tuple(flow, flow_is_inbound(flow) ? DIRECTION_ORIGINAL : DIRECTION_REPLY, original);
+	flow_tuple(flow, flow_is_inbound(flow) ? DIRECTION_REPLY : DIRECTION_ORIGINAL, reply);
+	original->source_port = 0;
+	reply->destination_port = 0;
+}
+
+static struct flow *
+permission_find(struct worker *worker, const struct tuple *original)
+{
+	enum direction direction;
+	struct flow *flow = flow_lookup(worker->flows, original,
+		flow_hash(&worker->dataplane->secret, original), &direction);
+
+	return flow != NULL && (flow->flags & FLOW_PERMISSION) != 0 ? flow : NULL;
+}
+
+bool
+open_permitted(struct worker *worker, const struct tuple *tuple)
+{
+	const struct flow *permission;
+	struct tuple original = *tuple;
+
+	original.source_port = 0;
+	permission = permission_find(worker, &original);
+	return permission != NULL && permission->tcp[0].end != 0;
+}
+
+/* Let the far end of @p flow send from any port as long as the flow is there. */
+static void
+permission_take(struct worker *worker, struct flow *flow)
+{
+	struct flow *permission;
+	struct tuple original, reply;
+
+	permission_tuples(flow, &original, &reply);
+	permission = permission_find(worker, &original);
+	if (permission == NULL) {
+		permission =
+			flow_open(worker->flows, &original, &reply, worker->now_ms + PERMISSION_MS);
+		if (permission == NULL)
+			return;
+		permission->flags |= FLOW_PERMISSION;
+		permission->qube = flow->qube;
+	}
+	permission->deadline_ms = worker->now_ms + PERMISSION_MS;
+	permission->tcp[0].end++;
+	flow->flags |= FLOW_COVERED;
+}
+
+static void
+permission_give(struct worker *worker, const struct flow *flow)
+{
+	struct flow *permission;
+	struct tuple original, reply;
+
+	permission_tuples(flow, &original, &reply);
+	permission = permission_find(worker, &original);
+	/* Not closed under the wheel's hands; it will find it due. */
+	if (permission == NULL || --permission->tcp[0].end != 0)
+		return;
+	permission->deadline_ms = worker->now_ms;
+	flow_sooner(worker->flows, permission);
+}
+
+/* Give back what a flow holds, all but its place in the table. */
+static void
+flow_give_back(struct worker *worker, const struct flow *flow)
+{
+	struct account *account;
+
+	if ((flow->flags & FLOW_PERMISSION) != 0)
+		return;
+	account = flow_account(worker, flow);
+	if ((flow->flags & FLOW_BINDING) != 0) {
+		unsigned outside = flow_is_inbound(flow) ? DIRECTION_ORIGINAL : DIRECTION_REPLY;
+		uint16_t qube = binding_release(worker->dataplane->bindings,
+			(flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4, flow->protocol,
+			flow->port[outside][1]);
+
+		if (qube != QUBE_NONE)
+			budget_give(
+				dataplane_account(worker->dataplane, qube, false), BUDGET_PORTS);
+	}
+	if ((flow->flags & FLOW_HALF_OPEN) != 0)
+		budget_give(account, BUDGET_HALF_OPEN);
+	if ((flow->flags & FLOW_COVERED) != 0)
+		permission_give(worker, flow);
+	budget_give(account, BUDGET_FLOWS);
+}
+
+void
+open_end(struct worker *worker, struct flow *flow)
+{
+	flow_give_back(worker, flow);
+	flow_close(worker->flows, flow);
+}
+
+void
+open_expired(void *context, struct flow *flow)
+{
+	struct worker *worker = context;
+
+	flow_give_back(worker, flow);
+	worker->counters.flows_expired++;
+}
+
+void
+open_established(struct worker *worker, struct flow *flow)
+{
+	flow->flags &= (uint8_t)~FLOW_HALF_OPEN;
+	budget_give(flow_account(worker, flow), BUDGET_HALF_OPEN);
+}
+
+/* Budgets. */
+
+struct opening {
+	struct worker *worker;
+	const struct packet *packet;
+	const struct target *target;
+	struct account *account;
+	uint16_t qube; /* whose account it is */
+	const struct limits *limits;
+	bool inbound;
+	bool may_evict;
+	/* what has been taken so far */
+	bool flow, half_open, binding, fresh;
+	struct tuple reply;
+};
+
+/* Make room for one more of @p kind by ending a flow of the same account. */
+static bool
+evict(struct opening *opening, enum budget_kind kind)
+{
+	struct flow *flow;
+
+	if (!opening->may_evict) {
+		opening->worker->eviction_wanted = true;
+		return false;
+	}
+	flow = flow_find_evictable(opening->worker->flows, opening->qube, opening->inbound,
+		kind == BUDGET_HALF_OPEN, EVICTION_PROBES);
+	if (flow == NULL)
+		return false;
+	open_end(opening->worker, flow);
+	opening->worker->counters.flows_evicted++;
+	return true;
+}
+
+static bool
+take(struct opening *opening, enum budget_kind kind)
+{
+	uint32_t limit = opening->limits->value[kind];
+
+	return budget_take(opening->account, kind, limit) ||
+	       (evict(opening, kind) && budget_take(opening->account, kind, limit));
+}
+
+static enum reason
+budgets_take(struct opening *opening)
+{
+	const struct worker *worker = opening->worker;
+
+	/* The second attempt is the same flow. */
+	if (!opening->may_evict &&
+		!budget_take_now(opening->account, BUDGET_NEW_FLOWS,
+			opening->limits->value[BUDGET_NEW_FLOWS], worker->now_ms))
+		return REASON_NEW_FLOWS_BUDGET;
+	if (opening->packet->tuple.protocol == IPPROTO_TCP) {
+		if (!take(opening, BUDGET_HALF_OPEN))
+			return REASON_HALF_OPEN_BUDGET;
+		opening->half_open = true;
+	}
+	if (!take(opening, BUDGET_FLOWS))
+		return REASON_FLOWS_BUDGET;
+	opening->flow = true;
+	return REASON_NONE;
+}
+
+static void
+opening_undo(struct opening *opening)
+{
+	struct dataplane *dataplane = opening->worker->dataplane;
+
+	if (opening->binding)
+		binding_release(dataplane->bindings, opening->reply.family, opening->reply.protocol,
+			opening->reply.destination_port);
+	if (opening->fresh)
+		budget_give(opening->account, BUDGET_PORTS);
+	if (opening->half_open)
+		budget_give(opening->account, BUDGET_HALF_OPEN);
+	if (opening->flow)
+		budget_give(opening->account, BUDGET_FLOWS);
+}
+
+/* Translation. */
+
+static struct binding_request
+binding_request_of(const struct opening *opening)
+{
+	const struct tuple *tuple = &opening->packet->tuple;
+
+	return (struct binding_request){
+		.family = tuple->family,
+		.protocol = tuple->protocol,
+		.qube = opening->qube,
+		.port = tuple->source_port,
+		.reserved = forward_reserved(opening->worker->policy->forwards, tuple->protocol),
+	};
+}
+
+static enum reason
+fresh_count(struct opening *opening, bool fresh)
+{
+	opening->binding = true;
+	if (!fresh)
+		return REASON_NONE;
+	if (!budget_take(opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
+		return REASON_PORTS_BUDGET;
+	opening->fresh = true;
+	return REASON_NONE;
+}
+
+/* Choose the external port or identifier. */
+static enum reason
+port_choose(struct opening *opening)
+{
+	struct worker *worker = opening->worker;
+	const struct packet *packet = opening->packet;
+	uint8_t protocol = packet->tuple.protocol;
+	struct binding_request request;
+	bool fresh;
+
+	if (protocol == IPPROTO_TCP ||
+		(protocol == IPPROTO_UDP && opening->target->masquerade == MASQUERADE_GATEWAY))
+		return binding_tcp(worker->flows, &worker->dataplane->secret,
+			       forward_reserved(worker->policy->forwards, protocol),
+			       &opening->reply) == 0
+			       ? REASON_NONE
+			       : REASON_PORTS_EXHAUSTED;
+	/* Without ports to tell flows apart by, the first qube has the destination. */
+	if (protocol != IPPROTO_UDP && (packet->flags & PACKET_ICMP_QUERY) == 0)
+		return REASON_NONE;
+	request = binding_request_of(opening);
+	if (binding_take(worker->dataplane->bindings, &request, &opening->reply.destination_port,
+		    &fresh) != 0)
+		return REASON_PORTS_EXHAUSTED;
+	return fresh_count(opening, fresh);
+}
+
+/*
+ * How answers will arrive: from where the packet really goes to, at the address and port it seems
+ * to come from.
+ */
+static enum reason
+translate(struct opening *opening)
+{
+	const struct policy *policy = opening->worker->policy;
+	const struct target *target = opening->target;
+	const struct tuple *tuple = &opening->packet->tuple;
+	enum family family = tuple->family;
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+
+	opening->reply = (struct tuple){
+		.source = target->address,
+		.destination = tuple->source,
+		.source_port = target->port,
+		.destination_port = tuple->source_port,
+		.protocol = tuple->protocol,
+		.family = tuple->family,
+	};
+	switch (target->masquerade) {
+	case MASQUERADE_NONE:
+		return REASON_NONE;
+	case MASQUERADE_GATEWAY:
+		opening->reply.destination = policy->gateway[family];
+		break;
+	case MASQUERADE_EXTERNAL:
+	default:
+		if (!uplink->has[family])
+			return REASON_NO_ROUTE;
+		opening->reply.destination = uplink->address[family];
+		break;
+	}
+	return port_choose(opening);
+}
+
+/*
+ * The external port of a binding is taken towards this very remote: another flow of the same qube
+ * and port, to another virtual address of the same resolver. Give this flow a port of its own.
+ */
+static bool
+rebind(struct opening *opening)
+{
+	struct binding_request request = binding_request_of(opening);
+	struct binding_table *bindings = opening->worker->dataplane->bindings;
+
+	if (!opening->binding)
+		return false;
+	binding_release(
+		bindings, request.family, request.protocol, opening->reply.destination_port);
+	opening->binding = false;
+	if (opening->fresh)
+		budget_give(opening->account, BUDGET_PORTS);
+	opening->fresh = false;
+	if (binding_take_another(bindings, &request, &opening->reply.destination_port) != 0)
+		return false;
+	return fresh_count(opening, true) == REASON_NONE;
+}
+
+/* The way to a qube; it is away when it has no port. */
+static enum reason
+way_to_qube(const struct policy *policy, uint16_t qube, struct flow_way *way)
+{
+	*way = (struct flow_way){
+		.port = policy->qubes[qube].port,
+		.neighbour = NEIGHBOUR_PEER,
+	};
+	return way->port == PORT_NONE ? REASON_NO_ROUTE : REASON_NONE;
+}
+
+static enum reason
+ways_find(const struct opening *opening, struct flow_way way[2])
+{
+	struct worker *worker = opening->worker;
+	const struct packet *packet = opening->packet;
+	const struct tuple *tuple = &packet->tuple;
+	enum reason reason;
+
+	reason = opening->target->qube != QUBE_NONE
+			 ? way_to_qube(
+				   worker->policy, opening->target->qube, &way[DIRECTION_ORIGINAL])
+			 : route_find(worker, tuple->family, &opening->reply.source,
+				   &way[DIRECTION_ORIGINAL]);
+	if (reason != REASON_NONE)
+		return reason;
+	if (packet->qube == QUBE_NONE)
+		return route_find(worker, tuple->family, &tuple->source, &way[DIRECTION_REPLY]);
+	way[DIRECTION_REPLY] =
+		(struct flow_way){.port = packet->in_port, .neighbour = NEIGHBOUR_PEER};
+	return REASON_NONE;
+}
+
+static enum reason
+table_enter(struct opening *opening, struct flow **flow)
+{
+	struct worker *worker = opening->worker;
+	const struct tuple *tuple = &opening->packet->tuple;
+	uint32_t deadline_ms =
+		track_deadline(opening->packet, worker->policy->timeouts, worker->now_ms);
+
+	*flow = flow_open(worker->flows, tuple, &opening->reply, deadline_ms);
+	if (*flow == NULL && errno == EEXIST && rebind(opening))
+		*flow = flow_open(worker->flows, tuple, &opening->reply, deadline_ms);
+	/* The table is full, but not of others' flows only. */
+	if (*flow == NULL && errno == ENOSPC && evict(opening, BUDGET_FLOWS))
+		*flow = flow_open(worker->flows, tuple, &opening->reply, deadline_ms);
+	if (*flow != NULL)
+		return REASON_NONE;
+	return errno == EEXIST ? REASON_PORTS_EXHAUSTED : REASON_FLOWS_EXHAUSTED;
+}
+
+/* Let in a packet for a binding: what it opens holds the binding, too. */
+static enum reason
+binding_join_inbound(struct opening *opening)
+{
+	const struct tuple *tuple = &opening->packet->tuple;
+	struct binding_request request = {
+		.family = tuple->family,
+		.protocol = tuple->protocol,
+		.qube = opening->qube,
+		.port = opening->target->port,
+	};
+	bool fresh;
+
+	/* Gone since it was found: nobody is there any more. */
+	if (binding_take_exact(opening->worker->dataplane->bindings, &request,
+		    tuple->destination_port, &fresh) != 0)
+		return REASON_NO_FLOW;
+	if (fresh) {
+		binding_release(opening->worker->dataplane->bindings, request.family,
+			request.protocol, tuple->destination_port);
+		return REASON_NO_FLOW;
+	}
+	return REASON_NONE;
+}
+
+enum reason
+open_flow(struct worker *worker, struct rte_mbuf *mbuf, const struct target *target, bool may_evict)
+{
+	struct packet *packet = packet_of(mbuf);
+	bool inbound = packet->qube == QUBE_NONE;
+	uint16_t qube = inbound ? target->qube : packet->qube;
+	struct opening opening = {
+		.worker = worker,
+		.packet = packet,
+		.target = target,
+		.account = dataplane_account(worker->dataplane, qube, inbound),
+		.qube = qube,
+		.limits = &worker->policy->qubes[qube].limits,
+		.inbound = inbound,
+		.may_evict = may_evict,
+	};
+	struct flow_way way[2];
+	struct flow *flow = NULL;
+	enum reason reason;
+
+	worker->eviction_wanted = false;
+	reason = budgets_take(&opening);
+	if (reason == REASON_NONE)
+		reason = translate(&opening);
+	if (reason == REASON_NONE)
+		reason = ways_find(&opening, way);
+	if (reason == REASON_NONE)
+		reason = table_enter(&opening, &flow);
+	if (reason == REASON_NONE && target->filter) {
+		reason = binding_join_inbound(&opening);
+		if (reason != REASON_NONE)
+			flow_close(worker->flows, flow);
+	}
+	if (reason != REASON_NONE) {
+		opening_undo(&opening);
+		return reason;
+	}
+	if (opening.binding || target->filter)
+		flow->flags |= FLOW_BINDING;
+	if (opening.half_open)
+		flow->flags |= FLOW_HALF_OPEN;
+	if (inbound)
+		flow->flags |= FLOW_INBOUND;
+	flow->generation = worker->policy->generation;
+	flow->qube = qube;
+	flow->rule = packet->rule;
+	memcpy(flow->way, way, sizeof(way));
+	track_open(flow, mbuf, worker->policy->timeouts, worker->now_ms);
+	if (flow->protocol == IPPROTO_TCP && opening.half_open && !tcp_half_open(flow->state))
+		open_established(worker, flow);
+	if (flow->protocol == IPPROTO_UDP && (flow->flags & FLOW_BINDING) != 0 &&
+		worker->policy->qubes[qube].filter == FILTER_ADDRESS)
+		permission_take(worker, flow);
+	worker->counters.flows_opened++;
+	packet->flow = flow;
+	packet->direction = DIRECTION_ORIGINAL;
+	return REASON_NONE;
+}
+
+/* Restoring. */
+
+static bool
+binding_adopt(struct worker *worker, const struct flow *flow, struct account *account,
+	const struct limits *limits)
+{
+	bool inbound = flow_is_inbound(flow);
+	unsigned outside = inbound ? DIRECTION_ORIGINAL : DIRECTION_REPLY;
+	enum family family = (flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4;
+	struct binding_request request = {
+		.family = family,
+		.protocol = flow->protocol,
+		.qube = flow->qube,
+		.port = inbound ? flow->port[DIRECTION_REPLY][0]
+				: flow->port[DIRECTION_ORIGINAL][0],
+		.reserved = forward_reserved(worker->policy->forwards, flow->protocol),
+	};
+	rte_be16_t external = flow->port[outside][1];
+	bool fresh;
+
+	if (binding_take_exact(worker->dataplane->bindings, &request, external, &fresh) != 0)
+		return false;
+	if (!fresh || budget_take(account, BUDGET_PORTS, limits->value[BUDGET_PORTS]))
+		return true;
+	binding_release(worker->dataplane->bindings, family, flow->protocol, external);
+	return false;
+}
+
+bool
+worker_adopt(struct worker *worker, struct flow *flow)
+{
+	const struct limits *limits = &worker->policy->qubes[flow->qube].limits;
+	struct account *account = flow_account(worker, flow);
+	bool covered = (flow->flags & FLOW_COVERED) != 0;
+	bool half_open = flow->protocol == IPPROTO_TCP && tcp_half_open(flow->state);
+
+	flow->flags &= (uint8_t) ~(FLOW_COVERED | FLOW_HALF_OPEN);
+	if (!budget_take(account, BUDGET_FLOWS, limits->value[BUDGET_FLOWS]))
+		goto refuse;
+	if (half_open && !budget_take(account, BUDGET_HALF_OPEN, limits->value[BUDGET_HALF_OPEN]))
+		goto give_flow;
+	if ((flow->flags & FLOW_BINDING) != 0 &&
+		!binding_adopt(worker, flow,
+			dataplane_account(worker->dataplane, flow->qube, false), limits))
+		goto give_half_open;
+	if (half_open)
+		flow->flags |= FLOW_HALF_OPEN;
+	if (covered)
+		permission_take(worker, flow);
+	return true;
+
+give_half_open:
+	if (half_open)
+		budget_give(account, BUDGET_HALF_OPEN);
+give_flow:
+	budget_give(account, BUDGET_FLOWS);
+refuse:
+	flow_close(worker->flows, flow);
+	return false;
+}
