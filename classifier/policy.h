@@ -32,7 +32,8 @@ struct rules {
 	atomic_uint references;
 	enum rules_state state;
 	struct acl *acl[FAMILIES];
-	struct ruleset ruleset; /* as written, for explaining and for tests */
+	/* as written, for explaining and for tests; `line` as it was when they were compiled */
+	struct ruleset ruleset;
 };
 
 /* Whose packets reach a UDP port that a qube has opened (RFC 4787 section 5). */
@@ -44,8 +45,8 @@ enum filter {
 
 /*
  * A qube keeps its index as long as it is configured: flows, accounts and bindings name it by that.
- * Between them may lie unused indices, with an empty name, no addresses and rules in state
- * RULES_NONE.
+ * Between and behind them may lie unused indices, with an empty name, no addresses and rules in
+ * state RULES_NONE.
  */
 struct qube {
 	char name[NAME_SIZE];
@@ -55,9 +56,12 @@ struct qube {
 	struct rules *rules; /* never NULL; its state says whether there are any */
 	struct limits limits;
 	enum filter filter;
-	/* the generation in which this qube got its index: flows that are older are not its own */
+	/* the generation in which this qube got its index, or lost it if that is unused now: flows
+	   that are older are not its own */
 	uint32_t since;
-	/* the latest generation that changed what its flows may do; forwards do not count */
+	/* the latest generation that changed what its flows may do: its rules, address, filter or
+	   allows, resolvers, our addresses, or an address that became a qube's. Forwards and limits
+	   do not count */
 	uint32_t generation;
 };
 
@@ -94,10 +98,13 @@ struct policy {
 	uint16_t uplink;                    /* index of the uplink port */
 	unsigned port_count;
 	struct policy_port *ports;
-	unsigned qube_count; /* one more than the greatest index */
+	/* one more than the greatest index of any snapshot so far, so that every index that was
+	   ever given out may be looked up */
+	unsigned qube_count;
 	struct qube *qubes;
 	struct forward_table *forwards;  /* never NULL */
 	struct timeout_values *timeouts; /* nat/timeout.h; owned, never NULL */
+	unsigned compiled; /* rulesets that had to be compiled for this snapshot, for reports */
 	/* Open-addressed table of every address that is ours or a qube's; a power of two. */
 	uint32_t owner_mask;
 	struct policy_owner {

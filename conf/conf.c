@@ -32,17 +32,58 @@
 /* Absent from builds of inih that fix the limit when they are compiled. */
 extern int ini_max_line __attribute__((weak));
 
+/*
+ * Sections with a name describe one object each, in an array of their kind; the others describe the
+ * struct conf itself. Every such object begins with its name.
+ */
 static const struct {
 	const char *name;
-	bool named;
+	size_t object_size;        /* bytes; 0: the section has no name */
+	size_t array, count, line; /* offsets: of the first two in struct conf */
+	unsigned max;
 } section_kinds[SECTION_KINDS] = {
-	[SECTION_SLUICE] = {"sluice", false},
-	[SECTION_GATEWAY] = {"gateway", false},
-	[SECTION_PORT] = {"port", true},
-	[SECTION_QUBE] = {"qube", true},
-	[SECTION_TIMEOUTS] = {"timeouts", false},
+#define OBJECTS(type, elements, counter, most)                                        \
+	.object_size = sizeof(struct type), .array = offsetof(struct conf, elements), \
+	.count = offsetof(struct conf, counter), .line = offsetof(struct type, line), .max = most
+	[SECTION_SLUICE] = {"sluice"},
+	[SECTION_GATEWAY] = {"gateway"},
+	[SECTION_PORT] = {"port", OBJECTS(conf_port, ports, port_count, PORTS_MAX)},
+	[SECTION_QUBE] = {"qube", OBJECTS(conf_qube, qubes, qube_count, QUBES_MAX)},
+	[SECTION_FORWARD] = {"forward",
+		OBJECTS(conf_forward, forwards, forward_count, FORWARDS_MAX)},
+	[SECTION_ALLOW] = {"allow", OBJECTS(conf_allow, allows, allow_count, ALLOWS_MAX)},
+	[SECTION_LIMITS] = {"limits"},
+	[SECTION_TIMEOUTS] = {"timeouts"},
+#undef OBJECTS
 };
-#define SECTIONS_ALLOWED "[sluice], [gateway], [port NAME], [qube NAME], [timeouts]"
+_Static_assert(offsetof(struct conf_port, name) == 0 && offsetof(struct conf_qube, name) == 0 &&
+		       offsetof(struct conf_forward, name) == 0 &&
+		       offsetof(struct conf_allow, name) == 0,
+	"the object of a section begins with its name");
+#define SECTIONS_ALLOWED                                                                          \
+	"[sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow NAME], [limits], " \
+	"[timeouts]"
+
+/* What the keys of a section are stored in. */
+static void *
+section_object(const struct conf *conf, enum section_kind kind, unsigned index)
+{
+	size_t size = section_kinds[kind].object_size;
+	char *array;
+
+	if (size == 0)
+		return (void *)(uintptr_t)conf;
+	memcpy(&array, (const char *)conf + section_kinds[kind].array, sizeof(array));
+	return array + size * index;
+}
+
+static const char *
+section_name(const struct conf *conf, const struct section *section)
+{
+	if (section_kinds[section->kind].object_size == 0)
+		return "";
+	return section_object(conf, section->kind, section->index);
+}
 
 void
 loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
@@ -67,14 +108,10 @@ loader_error(struct loader *loader, unsigned line, const char *key, const char *
 
 const char *
 section_title(
-	const struct loader *loader, const struct section *section, char title[SECTION_TITLE_SIZE])
+	const struct conf *conf, const struct section *section, char title[SECTION_TITLE_SIZE])
 {
-	const char *name = "";
+	const char *name = section_name(conf, section);
 
-	if (section->kind == SECTION_PORT)
-		name = loader->conf->ports[section->index].name;
-	else if (section->kind == SECTION_QUBE)
-		name = loader->conf->qubes[section->index].name;
 	snprintf(title, SECTION_TITLE_SIZE, "[%s%s%s]", section_kinds[section->kind].name,
 		name[0] != '\0' ? " " : "", name);
 	return title;
@@ -95,59 +132,54 @@ array_grow(void **array, unsigned count, size_t element_size)
 	return true;
 }
 
-static const struct section *
-section_find(const struct loader *loader, enum section_kind kind, const char *name)
+const struct section *
+section_find(const struct conf *conf, enum section_kind kind, const char *name)
 {
-	const struct conf *conf = loader->conf;
+	for (unsigned i = 0; i < conf->section_count; i++) {
+		const struct section *section = &conf->sections[i];
 
-	for (unsigned i = 0; i < loader->section_count; i++) {
-		const struct section *section = &loader->sections[i];
-
-		if (section->kind != kind)
-			continue;
-		if (kind == SECTION_PORT && strcmp(conf->ports[section->index].name, name) != 0)
-			continue;
-		if (kind == SECTION_QUBE && strcmp(conf->qubes[section->index].name, name) != 0)
-			continue;
-		return section;
+		if (section->kind == kind && strcmp(section_name(conf, section), name) == 0)
+			return section;
 	}
 	return NULL;
 }
 
-/* Add the port or qube that a section describes. @return false when there is no room */
+static unsigned *
+object_count(struct conf *conf, enum section_kind kind)
+{
+	return (unsigned *)(void *)((char *)conf + section_kinds[kind].count);
+}
+
+/* Add the object that a section with a name describes. @return false when there is no room */
 static bool
 object_add(struct loader *loader, enum section_kind kind, const char *name, unsigned *index)
 {
-	struct conf *conf = loader->conf;
+	void **array = (void **)(void *)((char *)loader->conf + section_kinds[kind].array);
+	unsigned *count = object_count(loader->conf, kind);
+	char *object;
 
-	if (kind == SECTION_PORT) {
-		if (!array_grow((void **)&conf->ports, conf->port_count, sizeof(*conf->ports)))
-			return false;
-		*index = conf->port_count++;
-		conf->ports[*index] = (struct conf_port){.line = loader->line};
-		snprintf(conf->ports[*index].name, NAME_SIZE, "%s", name);
-	} else if (kind == SECTION_QUBE) {
-		if (!array_grow((void **)&conf->qubes, conf->qube_count, sizeof(*conf->qubes)))
-			return false;
-		*index = conf->qube_count++;
-		conf->qubes[*index] = (struct conf_qube){.line = loader->line};
-		snprintf(conf->qubes[*index].name, NAME_SIZE, "%s", name);
-	}
+	if (!array_grow(array, *count, section_kinds[kind].object_size))
+		return false;
+	*index = (*count)++;
+	object = section_object(loader->conf, kind, *index);
+	memset(object, 0, section_kinds[kind].object_size);
+	snprintf(object, NAME_SIZE, "%s", name);
+	memcpy(object + section_kinds[kind].line, &loader->line, sizeof(loader->line));
 	return true;
 }
 
 static void
 section_add(struct loader *loader, enum section_kind kind, const char *name)
 {
+	struct conf *conf = loader->conf;
 	unsigned index = 0;
 
-	if (!array_grow(
-		    (void **)&loader->sections, loader->section_count, sizeof(*loader->sections)) ||
-		!object_add(loader, kind, name, &index)) {
+	if (!array_grow((void **)&conf->sections, conf->section_count, sizeof(*conf->sections)) ||
+		(section_kinds[kind].object_size != 0 && !object_add(loader, kind, name, &index))) {
 		loader_error(loader, loader->line, NULL, "out of memory");
 		return;
 	}
-	loader->current = &loader->sections[loader->section_count++];
+	loader->current = &conf->sections[conf->section_count++];
 	*loader->current = (struct section){.kind = kind, .index = index, .line = loader->line};
 }
 
@@ -159,6 +191,7 @@ section_open(struct loader *loader, char *text)
 	char *bracket = strchr(text, ']');
 	char reason[REASON_SIZE];
 	unsigned kind;
+	bool named;
 	char *name;
 
 	loader->any_section = true;
@@ -183,28 +216,28 @@ section_open(struct loader *loader, char *text)
 			"unknown section [%.64s]; allowed: " SECTIONS_ALLOWED, text);
 		return;
 	}
-	if (!section_kinds[kind].named && *name != '\0') {
+	named = section_kinds[kind].object_size != 0;
+	if (!named && *name != '\0') {
 		loader_error(loader, loader->line, NULL,
 			"[%s] takes no name, \"%.64s\" is too much", text, name);
 		return;
 	}
-	if (section_kinds[kind].named && !name_check(name, reason)) {
+	if (named && !name_check(name, reason)) {
 		loader_error(loader, loader->line, NULL,
 			"[%s NAME]: name \"%.64s\" %s; allowed: 1 to %u letters, digits and - _ .",
 			text, name, reason, NAME_SIZE - 1);
 		return;
 	}
-	first = section_find(loader, kind, name);
+	first = section_find(loader->conf, kind, name);
 	if (first != NULL) {
 		loader_error(loader, loader->line, NULL,
 			"[%s%s%s] stands a second time, first on line %u", text, *name ? " " : "",
 			name, first->line);
 		return;
 	}
-	if ((kind == SECTION_PORT && loader->conf->port_count == PORTS_MAX) ||
-		(kind == SECTION_QUBE && loader->conf->qube_count == QUBES_MAX)) {
+	if (named && *object_count(loader->conf, kind) == section_kinds[kind].max) {
 		loader_error(loader, loader->line, NULL, "more than %u %ss",
-			kind == SECTION_PORT ? PORTS_MAX : QUBES_MAX, text);
+			section_kinds[kind].max, text);
 		return;
 	}
 	section_add(loader, kind, name);
@@ -319,7 +352,7 @@ static void
 unknown_key(struct loader *loader, const char *name)
 {
 	char title[SECTION_TITLE_SIZE];
-	char allowed[256] = "";
+	char allowed[320] = "";
 	size_t used = 0;
 
 	for (unsigned i = 0; i < KEY_COUNT; i++)
@@ -327,7 +360,7 @@ unknown_key(struct loader *loader, const char *name)
 			used += (size_t)snprintf(allowed + used, sizeof(allowed) - used, "%s%s",
 				used != 0 ? ", " : "", keys[i].name);
 	loader_error(loader, loader->line, name, "unknown key in %s; allowed: %s",
-		section_title(loader, loader->current, title), allowed);
+		section_title(loader->conf, loader->current, title), allowed);
 }
 
 static void
@@ -336,12 +369,8 @@ key_store(struct loader *loader, const struct key *key, const char *value)
 	struct section *section = loader->current;
 	char reason[REASON_SIZE] = "is wrong";
 	char range[32] = "";
-	void *object = loader->conf;
+	void *object = section_object(loader->conf, section->kind, section->index);
 
-	if (section->kind == SECTION_PORT)
-		object = &loader->conf->ports[section->index];
-	else if (section->kind == SECTION_QUBE)
-		object = &loader->conf->qubes[section->index];
 	if (key->max != 0)
 		snprintf(range, sizeof(range), "%u..%u, ", key->min, key->max);
 	if (value[0] == '\0')
@@ -538,12 +567,38 @@ conf_new(const char *path)
 	conf->flows = FLOWS_DEFAULT;
 	conf->socket_path = strdup(SOCKET_PATH_DEFAULT);
 	conf->state_dir = strdup(STATE_DIR_DEFAULT);
+	limits_defaults(&conf->limits);
 	timeout_defaults(&conf->timeouts);
 	if (conf->path == NULL || conf->socket_path == NULL || conf->state_dir == NULL) {
 		conf_free(conf);
 		return NULL;
 	}
 	return conf;
+}
+
+/* Give values to keys that do not stand there and whose default is another key's value. */
+static void
+defaults_fill(struct conf *conf)
+{
+	for (unsigned i = 0; i < conf->section_count; i++) {
+		const struct section *section = &conf->sections[i];
+		void *object = section_object(conf, section->kind, section->index);
+		struct conf_forward *forward = object;
+		struct conf_allow *allow = object;
+		struct conf_qube *qube = object;
+
+		for (unsigned kind = 0; section->kind == SECTION_QUBE && kind < BUDGET_COUNT;
+			kind++)
+			if (section->key_line[KEY_QUBE_LIMIT_FLOWS + kind] == 0)
+				qube->limits.value[kind] = conf->limits.value[kind];
+		if (section->kind == SECTION_FORWARD &&
+			section->key_line[KEY_FORWARD_DSTPORTS] == 0) {
+			forward->target_first = forward->first;
+			forward->target_last = forward->last;
+		}
+		if (section->kind == SECTION_ALLOW && section->key_line[KEY_ALLOW_DSTPORTS] == 0)
+			allow->last = UINT16_MAX;
+	}
 }
 
 static int
@@ -561,6 +616,8 @@ text_load(struct loader *loader, const char *text, size_t length)
 		loader_error(loader, 0, NULL, "out of memory");
 	else if (result > 0)
 		loader_error(loader, (unsigned)result, NULL, "cannot be parsed");
+	loader->conf->line_count = RTE_MAX(loader->line, 1u);
+	defaults_fill(loader->conf);
 	if (loader->errors < ERRORS_MAX)
 		conf_check(loader);
 	return loader->errors == 0 ? 0 : -EINVAL;
@@ -588,7 +645,6 @@ conf_load(const char *path, const struct report *report, struct conf **out)
 	}
 	error = text_load(&loader, text, length);
 	rules_error = rules_load_all(loader.conf, report);
-	free(loader.sections);
 	free(text);
 	if (error == 0)
 		error = rules_error;
@@ -612,8 +668,13 @@ conf_free(struct conf *conf)
 		free(conf->qubes[i].rules_error);
 		ruleset_clear(&conf->qubes[i].ruleset);
 	}
+	for (unsigned i = 0; i < conf->forward_count; i++)
+		free(conf->forwards[i].comment);
 	free(conf->ports);
 	free(conf->qubes);
+	free(conf->forwards);
+	free(conf->allows);
+	free(conf->sections);
 	free(conf->path);
 	free(conf->socket_path);
 	free(conf->state_dir);

@@ -2,6 +2,9 @@
 /*
  * sluice.conf: read, checked completely, and turned into a struct conf before anything starts.
  *
+ * A running sluiced reads it again on SIGHUP. What it cannot change then is told by
+ * conf_reload_check, the rest becomes the next policy snapshot.
+ *
  * Every error is written through `report` as one line `FILE:LINE: KEY: what is wrong, what is
  * allowed`; all errors of a file are reported (up to 100), not only the first. What concerns a
  * whole section names the line of its header, what concerns the whole file its last line.
@@ -57,6 +60,8 @@ struct conf_port {
 	union address gateway[FAMILIES];
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX];
+	enum mss_clamp mss_clamp;
+	uint16_t mss;  /* MSS_CLAMP_FIXED: bytes */
 	unsigned line; /* of its section header */
 };
 
@@ -70,8 +75,36 @@ struct conf_qube {
 	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */
 	char *rules_error;      /* RULES_BAD: FILE:LINE: reason */
+	enum filter filter;
+	struct limits limits; /* its own, those of [limits] where it has none */
 	unsigned line;
 };
+
+/* Section 6 of Qubes' forward rules: `srcports` is where we listen, `dstports` what is behind. */
+struct conf_forward {
+	char name[NAME_SIZE];
+	enum forward_side side;
+	uint8_t protocol;                   /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t first, last;               /* ports it listens on, host order, inclusive */
+	uint16_t target_first, target_last; /* ports of the qube: as many, or one for all */
+	bool has_source;                    /* else anyone */
+	enum family source_family;
+	struct prefix source;
+	char qube[NAME_SIZE]; /* the target */
+	uint64_t expire_s;    /* unix time at which it ends; 0 = never */
+	char *comment;        /* NULL without one */
+	unsigned line;
+};
+
+struct conf_allow {
+	char name[NAME_SIZE];
+	char from[NAME_SIZE], to[NAME_SIZE]; /* qubes */
+	uint8_t protocol;     /* IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP (both families), 0 = all */
+	uint16_t first, last; /* destination ports, host order; 0 and 65535 without `dstports` */
+	unsigned line;
+};
+
+struct section; /* conf/loader.h */
 
 struct conf {
 	char *path; /* the file, for messages */
@@ -86,8 +119,17 @@ struct conf {
 	struct timeout_values timeouts;
 	unsigned port_count;
 	struct conf_port *ports;
+	struct limits limits; /* of qubes that have none of their own */
 	unsigned qube_count;
 	struct conf_qube *qubes;
+	unsigned forward_count;
+	struct conf_forward *forwards;
+	unsigned allow_count;
+	struct conf_allow *allows;
+	/* where everything stood, for messages about it */
+	unsigned section_count;
+	struct section *sections;
+	unsigned line_count;
 };
 
 /**
@@ -97,6 +139,17 @@ struct conf {
  */
 int conf_load(const char *path, const struct report *report, struct conf **out);
 void conf_free(struct conf *conf);
+
+/**
+ * Tell whether a running sluiced can go on with another configuration.
+ *
+ * It cannot change what was built when it started: [sluice], the ports with their devices, roles,
+ * qubes and addresses, our addresses in [gateway], and the addresses and MAC of a qube that lives
+ * on a port. Every difference is reported as a line that says where it stands in @p wanted.
+ * @return 0, or -EBUSY when there are such differences
+ */
+int conf_reload_check(
+	const struct conf *running, const struct conf *wanted, const struct report *report);
 
 /**
  * Parse the text of a rules file: `policy=` and one rule per line.

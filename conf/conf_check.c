@@ -29,13 +29,13 @@ struct claims {
 
 static const char *const address_name[FAMILIES] = {"IPv4", "IPv6"};
 
-static void
-require(struct loader *loader, const struct section *section, enum key_id id)
+void
+key_require(struct loader *loader, const struct section *section, enum key_id id)
 {
 	char title[SECTION_TITLE_SIZE];
 
 	if (section->key_line[id] == 0)
-		loader_error(loader, section->line, section_title(loader, section, title),
+		loader_error(loader, section->line, section_title(loader->conf, section, title),
 			"%s is missing; allowed: %s", keys[id].name, keys[id].allowed);
 }
 
@@ -44,15 +44,6 @@ forbid(struct loader *loader, const struct section *section, enum key_id id, con
 {
 	if (section->key_line[id] != 0)
 		loader_error(loader, section->key_line[id], keys[id].name, "%s", reason);
-}
-
-static const struct section *
-section_of_kind(const struct loader *loader, enum section_kind kind)
-{
-	for (unsigned i = 0; i < loader->section_count; i++)
-		if (loader->sections[i].kind == kind)
-			return &loader->sections[i];
-	return NULL;
 }
 
 static void
@@ -90,7 +81,7 @@ uplink_check(struct loader *loader, const struct section *section)
 
 	forbid(loader, section, KEY_PORT_QUBE, "belongs to a port with role = qube");
 	if (section->key_line[KEY_PORT_ADDRESS] == 0 && section->key_line[KEY_PORT_ADDRESS6] == 0)
-		loader_error(loader, section->line, section_title(loader, section, title),
+		loader_error(loader, section->line, section_title(loader->conf, section, title),
 			"needs address or address6");
 	for (unsigned family = 0; family < FAMILIES; family++)
 		uplink_gateway_check(loader, section, family);
@@ -112,7 +103,7 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 		forbid(loader, section, uplink_only[i],
 			"belongs to a port with role = uplink; the addresses of a qube stand in "
 			"its [qube NAME] section");
-	require(loader, section, KEY_PORT_QUBE);
+	key_require(loader, section, KEY_PORT_QUBE);
 	if (port->qube[0] == '\0')
 		return;
 	for (qube = 0; qube < conf->qube_count; qube++)
@@ -122,7 +113,8 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 		loader_error(loader, line, "qube", "there is no section [qube %s]", port->qube);
 	else if (lives[qube] != NULL)
 		loader_error(loader, line, "qube", "\"%s\" already lives on %s (line %u)",
-			port->qube, section_title(loader, lives[qube], title), lives[qube]->line);
+			port->qube, section_title(loader->conf, lives[qube], title),
+			lives[qube]->line);
 	else
 		lives[qube] = section;
 }
@@ -135,7 +127,7 @@ device_unique_check(struct loader *loader, const struct section *section)
 
 	if (port->argument == NULL)
 		return;
-	for (const struct section *other = loader->sections; other < section; other++) {
+	for (const struct section *other = loader->conf->sections; other < section; other++) {
 		const struct conf_port *earlier;
 
 		if (other->kind != SECTION_PORT)
@@ -145,7 +137,8 @@ device_unique_check(struct loader *loader, const struct section *section)
 			strcmp(earlier->argument, port->argument) != 0)
 			continue;
 		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
-			"is already used by %s (line %u)", section_title(loader, other, title),
+			"is already used by %s (line %u)",
+			section_title(loader->conf, other, title),
 			other->key_line[KEY_PORT_DEVICE]);
 		return;
 	}
@@ -164,13 +157,13 @@ ports_check(struct loader *loader)
 		loader_error(loader, 0, NULL, "out of memory");
 		return;
 	}
-	for (unsigned i = 0; i < loader->section_count; i++) {
-		const struct section *section = &loader->sections[i];
+	for (unsigned i = 0; i < loader->conf->section_count; i++) {
+		const struct section *section = &loader->conf->sections[i];
 
 		if (section->kind != SECTION_PORT)
 			continue;
-		require(loader, section, KEY_PORT_DEVICE);
-		require(loader, section, KEY_PORT_ROLE);
+		key_require(loader, section, KEY_PORT_DEVICE);
+		key_require(loader, section, KEY_PORT_ROLE);
 		device_unique_check(loader, section);
 		if (!section->key_valid[KEY_PORT_ROLE]) {
 			role_unknown = true;
@@ -184,12 +177,12 @@ ports_check(struct loader *loader)
 		if (uplink != NULL)
 			loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
 				"a second uplink, the first is %s (line %u); allowed: exactly one",
-				section_title(loader, uplink, title), uplink->line);
+				section_title(loader->conf, uplink, title), uplink->line);
 		else
 			uplink = section;
 	}
 	if (uplink == NULL && !role_unknown)
-		loader_error(loader, loader->line > 0 ? loader->line : 1, NULL,
+		loader_error(loader, loader->conf->line_count, NULL,
 			"no port is the uplink; exactly one [port NAME] needs role = uplink");
 	free(lives);
 }
@@ -199,18 +192,19 @@ qubes_check(struct loader *loader)
 {
 	static const enum key_id gateway_id[FAMILIES] = {KEY_GATEWAY_ADDRESS, KEY_GATEWAY_ADDRESS6};
 	static const enum key_id qube_id[FAMILIES] = {KEY_QUBE_ADDRESS, KEY_QUBE_ADDRESS6};
-	const struct section *gateway = section_of_kind(loader, SECTION_GATEWAY);
+	const struct section *gateway = section_find(loader->conf, SECTION_GATEWAY, "");
 	const struct section *needs[FAMILIES] = {NULL, NULL};
 	char title[SECTION_TITLE_SIZE];
 
-	for (unsigned i = 0; i < loader->section_count; i++) {
-		const struct section *section = &loader->sections[i];
+	for (unsigned i = 0; i < loader->conf->section_count; i++) {
+		const struct section *section = &loader->conf->sections[i];
 
 		if (section->kind != SECTION_QUBE)
 			continue;
 		if (section->key_line[KEY_QUBE_ADDRESS] == 0 &&
 			section->key_line[KEY_QUBE_ADDRESS6] == 0)
-			loader_error(loader, section->line, section_title(loader, section, title),
+			loader_error(loader, section->line,
+				section_title(loader->conf, section, title),
 				"needs address or address6");
 		for (unsigned family = 0; family < FAMILIES; family++)
 			if (needs[family] == NULL && section->key_line[qube_id[family]] != 0)
@@ -221,7 +215,7 @@ qubes_check(struct loader *loader)
 			continue;
 		if (gateway != NULL && gateway->key_line[gateway_id[family]] != 0)
 			continue;
-		section_title(loader, needs[family], title);
+		section_title(loader->conf, needs[family], title);
 		if (gateway != NULL)
 			loader_error(loader, gateway->line, "[gateway]",
 				"%s is missing: %s has an %s address",
@@ -266,8 +260,8 @@ claims_collect(const struct loader *loader, struct claims *claims)
 {
 	const struct conf *conf = loader->conf;
 
-	for (unsigned i = 0; i < loader->section_count; i++) {
-		const struct section *section = &loader->sections[i];
+	for (unsigned i = 0; i < loader->conf->section_count; i++) {
+		const struct section *section = &loader->conf->sections[i];
 		const struct conf_port *port = NULL;
 		const struct conf_qube *qube = NULL;
 
@@ -306,7 +300,7 @@ claimed(struct loader *loader, unsigned line, const char *key, const union addre
 
 	loader_error(loader, line, key, "\"%s\" is already the %s of %s (line %u)",
 		address_format(text, claim->family, address), claim->key->name,
-		section_title(loader, claim->section, title), claim->line);
+		section_title(loader->conf, claim->section, title), claim->line);
 }
 
 /* A next router or a resolver lies beyond the uplink: it is none of ours. */
@@ -343,8 +337,8 @@ addresses_check(struct loader *loader)
 		if (claim_compare_address(claim - 1, claim) == 0)
 			claimed(loader, claim->line, claim->key->name, &claim->address, claim - 1);
 	}
-	for (unsigned i = 0; i < loader->section_count; i++) {
-		const struct section *section = &loader->sections[i];
+	for (unsigned i = 0; i < loader->conf->section_count; i++) {
+		const struct section *section = &loader->conf->sections[i];
 		const struct conf_port *port;
 
 		if (section->kind != SECTION_PORT)
@@ -378,4 +372,5 @@ conf_check(struct loader *loader)
 	ports_check(loader);
 	qubes_check(loader);
 	addresses_check(loader);
+	forwards_check(loader);
 }

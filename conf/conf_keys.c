@@ -2,14 +2,16 @@
 /*
  * The values of sluice.conf: one parser per kind of value, one row per key.
  *
- * A parser sees one value and its own object (the struct conf, or the port or qube of the section).
+ * A parser sees one value and its own object (the struct conf, or what the section describes).
  * It says only what is wrong; the caller adds the place and what the table allows.
  */
 #include "conf/loader.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -29,21 +31,59 @@ wrong(char *reason, const char *format, ...)
 	return false;
 }
 
+/* Digits only: strtoull() would take signs and blanks. @param most far below 2^64 / 10 */
+static bool
+decimal_parse(const char *text, uint64_t least, uint64_t most, uint64_t *number, char *reason)
+{
+	if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
+		return wrong(reason, "is not a number");
+	for (*number = 0; *text != '\0'; text++) {
+		*number = *number * 10 + (uint64_t)(*text - '0');
+		if (*number > most)
+			return wrong(reason, "is over %" PRIu64, most);
+	}
+	if (*number < least)
+		return wrong(reason, "is under %" PRIu64, least);
+	return true;
+}
+
 static bool
 number_parse(const struct key *key, void *object, const char *text, char *reason)
 {
-	unsigned number = 0;
+	uint64_t number = 0;
 
-	if (text[strspn(text, "0123456789")] != '\0')
-		return wrong(reason, "is not a number");
-	for (; *text != '\0'; text++) {
-		number = number * 10 + (unsigned)(*text - '0');
-		if (number > key->max)
-			return wrong(reason, "is over %u", key->max);
+	if (!decimal_parse(text, key->min, key->max, &number, reason))
+		return false;
+	*(unsigned *)((char *)object + key->offset) = (unsigned)number * RTE_MAX(key->scale, 1u);
+	return true;
+}
+
+/* PORT or LOW-HIGH, into two uint16_t that follow each other. */
+static bool
+ports_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	uint16_t *range = (uint16_t *)(void *)((char *)object + key->offset);
+	const char *dash = strchr(text, '-');
+	char low[REASON_SIZE / 4], inner[REASON_SIZE / 2];
+	const char *high = dash != NULL ? dash + 1 : text;
+	uint64_t first, last;
+
+	if (dash == NULL) {
+		if (!decimal_parse(text, key->least, UINT16_MAX, &first, reason))
+			return false;
+		last = first;
+	} else {
+		snprintf(low, sizeof(low), "%.*s",
+			(int)RTE_MIN((size_t)(dash - text), sizeof(low) - 1), text);
+		if (!decimal_parse(low, key->least, UINT16_MAX, &first, inner))
+			return wrong(reason, "is wrong: \"%s\" %s", low, inner);
+		if (!decimal_parse(high, key->least, UINT16_MAX, &last, inner))
+			return wrong(reason, "is wrong: \"%.32s\" %s", high, inner);
+		if (first > last)
+			return wrong(reason, "runs backwards");
 	}
-	if (number < key->min)
-		return wrong(reason, "is under %u", key->min);
-	*(unsigned *)((char *)object + key->offset) = number * RTE_MAX(key->scale, 1u);
+	range[0] = (uint16_t)first;
+	range[1] = (uint16_t)last;
 	return true;
 }
 
@@ -296,14 +336,37 @@ name_check(const char *name, char *reason)
 }
 
 static bool
-port_qube_parse(const struct key *key, void *object, const char *text, char *reason)
+qube_name_parse(const struct key *key, void *object, const char *text, char *reason)
 {
-	struct conf_port *port = object;
-
-	(void)key;
 	if (!name_check(text, reason))
 		return false;
-	snprintf(port->qube, sizeof(port->qube), "%s", text);
+	snprintf((char *)object + key->offset, NAME_SIZE, "%s", text);
+	return true;
+}
+
+/* What RFC 9293 section 3.7.1 lets everybody send who was told nothing, and what fits a packet. */
+#define MSS_MIN 536
+#define MSS_MAX (UINT16_MAX - 40)
+
+static bool
+mss_clamp_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+	uint64_t mss = 0;
+
+	(void)key;
+	if (strcmp(text, "off") == 0) {
+		port->mss_clamp = MSS_CLAMP_OFF;
+	} else if (strcmp(text, "mtu") == 0) {
+		port->mss_clamp = MSS_CLAMP_MTU;
+	} else if (!isdigit((unsigned char)text[0])) {
+		return wrong(reason, "is neither off, nor mtu, nor a number");
+	} else {
+		if (!decimal_parse(text, MSS_MIN, MSS_MAX, &mss, reason))
+			return false;
+		port->mss_clamp = MSS_CLAMP_FIXED;
+	}
+	port->mss = (uint16_t)mss;
 	return true;
 }
 
@@ -426,6 +489,107 @@ rules_path_parse(const struct key *key, void *object, const char *text, char *re
 	return text_store(&qube->rules_path, text, reason);
 }
 
+static bool
+filter_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_qube *qube = object;
+
+	(void)key;
+	if (strcmp(text, "address-and-port") == 0)
+		qube->filter = FILTER_ADDRESS_AND_PORT;
+	else if (strcmp(text, "address") == 0)
+		qube->filter = FILTER_ADDRESS;
+	else if (strcmp(text, "none") == 0)
+		qube->filter = FILTER_NONE;
+	else
+		return wrong(reason, "is no filter");
+	return true;
+}
+
+static bool
+forward_type_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_forward *forward = object;
+
+	(void)key;
+	if (strcmp(text, "external") == 0)
+		forward->side = FORWARD_EXTERNAL;
+	else if (strcmp(text, "internal") == 0)
+		forward->side = FORWARD_INTERNAL;
+	else
+		return wrong(reason, "is no type of forward");
+	return true;
+}
+
+static bool
+forward_proto_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_forward *forward = object;
+
+	(void)key;
+	if (strcmp(text, "tcp") == 0)
+		forward->protocol = IPPROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		forward->protocol = IPPROTO_UDP;
+	else
+		return wrong(reason, "has no ports to forward");
+	return true;
+}
+
+static bool
+allow_proto_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_allow *allow = object;
+
+	(void)key;
+	if (strcmp(text, "tcp") == 0)
+		allow->protocol = IPPROTO_TCP;
+	else if (strcmp(text, "udp") == 0)
+		allow->protocol = IPPROTO_UDP;
+	else if (strcmp(text, "icmp") == 0)
+		allow->protocol = IPPROTO_ICMP;
+	else
+		return wrong(reason, "is no protocol that can be named");
+	return true;
+}
+
+static bool
+srchost_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_forward *forward = object;
+	int error = prefix_parse(text, &forward->source_family, &forward->source);
+
+	(void)key;
+	if (error == -ERANGE)
+		return wrong(reason, "has a prefix length over %u",
+			forward->source_family == FAMILY_IPV4 ? 32 : 128);
+	if (error != 0)
+		return wrong(reason, "is no address and no prefix");
+	forward->has_source = true;
+	return true;
+}
+
+/* The last second of the year 9999: whoever counts in milliseconds by mistake is over it. */
+#define EXPIRE_MAX UINT64_C(253402300799)
+
+static bool
+expire_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_forward *forward = object;
+
+	(void)key;
+	return decimal_parse(text, 1, EXPIRE_MAX, &forward->expire_s, reason);
+}
+
+static bool
+comment_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_forward *forward = object;
+
+	(void)key;
+	return text_store(&forward->comment, text, reason);
+}
+
 const struct key keys[KEY_COUNT] = {
 #define KEY_ROW(identifier, kind, key_name, parser, help, ...) \
 	[KEY_##identifier] = {.section = SECTION_##kind,       \
@@ -435,6 +599,23 @@ const struct key keys[KEY_COUNT] = {
 		__VA_ARGS__},
 	KEYS(KEY_ROW)
 #undef KEY_ROW
+#define LIMIT_ROW(key_id, kind, type, budget, key_name, least, greatest, help)  \
+	[key_id] = {.section = SECTION_##kind,                                  \
+		.name = key_name,                                               \
+		.parse = number_parse,                                          \
+		.allowed = help,                                                \
+		.offset = offsetof(struct type, limits.value[BUDGET_##budget]), \
+		.min = least,                                                   \
+		.max = greatest},
+#define KEY_ROW(identifier, key_name, normal, ...) \
+	LIMIT_ROW(KEY_QUBE_LIMIT_##identifier, QUBE, conf_qube, identifier, key_name, __VA_ARGS__)
+		BUDGETS(KEY_ROW)
+#undef KEY_ROW
+#define KEY_ROW(identifier, key_name, normal, ...) \
+	LIMIT_ROW(KEY_LIMIT_##identifier, LIMITS, conf, identifier, key_name, __VA_ARGS__)
+			BUDGETS(KEY_ROW)
+#undef KEY_ROW
+#undef LIMIT_ROW
 #define KEY_ROW(identifier, key_name, default_s, min_s, max_s, help)                \
 	[KEY_TIMEOUT_##identifier] = {.section = SECTION_TIMEOUTS,                  \
 		.name = key_name,                                                   \
@@ -444,6 +625,6 @@ const struct key keys[KEY_COUNT] = {
 		.min = min_s,                                                       \
 		.max = max_s,                                                       \
 		.scale = 1000},
-		TIMEOUTS(KEY_ROW)
+				TIMEOUTS(KEY_ROW)
 #undef KEY_ROW
 };

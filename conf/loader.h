@@ -3,8 +3,9 @@
  * What the files that read sluice.conf share; nobody outside conf/ includes this.
  *
  * conf.c turns text into sections and keys, conf_keys.c is the table of keys and their values,
- * conf_check.c looks at the whole once everything is read. The loader remembers on which line every
- * section and key stood, so that each of them can point at the line to change.
+ * conf_check.c and forward_check.c look at the whole once everything is read. The loader remembers
+ * on which line every section and key stood, so that each of them can point at the line to change;
+ * reload.c still needs to know when the next configuration comes.
  */
 #pragma once
 
@@ -17,6 +18,9 @@ enum section_kind {
 	SECTION_GATEWAY,
 	SECTION_PORT,
 	SECTION_QUBE,
+	SECTION_FORWARD,
+	SECTION_ALLOW,
+	SECTION_LIMITS,
 	SECTION_TIMEOUTS,
 	SECTION_KINDS
 };
@@ -29,7 +33,8 @@ enum section_kind {
  *
  *	KEY(identifier, section, "name", parser, "what is allowed", members of struct key...)
  *
- * The rows of [timeouts] follow from the table in nat/timeout.h.
+ * The rows of [timeouts] follow from the table in nat/timeout.h; those of [limits], and the same
+ * keys of a [qube NAME], from the one in classifier/budget.h.
  */
 /* clang-format off */
 #define KEYS(KEY) \
@@ -53,8 +58,9 @@ enum section_kind {
 		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS") \
 	KEY(PORT_ROLE, PORT, "role", role_parse, \
 		"uplink or qube") \
-	KEY(PORT_QUBE, PORT, "qube", port_qube_parse, \
-		"the NAME of a [qube NAME] section, for role = qube") \
+	KEY(PORT_QUBE, PORT, "qube", qube_name_parse, \
+		"the NAME of a [qube NAME] section, for role = qube", \
+		.offset = offsetof(struct conf_port, qube)) \
 	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
 		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4) \
 	KEY(PORT_ADDRESS6, PORT, "address6", port_address_parse, \
@@ -65,6 +71,8 @@ enum section_kind {
 		"the IPv6 address of the next router, for role = uplink", .family = FAMILY_IPV6) \
 	KEY(PORT_DNS, PORT, "dns", resolvers_parse, \
 		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink") \
+	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
+		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more") \
 	KEY(QUBE_ADDRESS, QUBE, "address", qube_address_parse, \
 		"an IPv4 address without a length", .family = FAMILY_IPV4) \
 	KEY(QUBE_ADDRESS6, QUBE, "address6", qube_address_parse, \
@@ -72,17 +80,55 @@ enum section_kind {
 	KEY(QUBE_MAC, QUBE, "mac", mac_parse, \
 		"a unicast MAC such as 00:16:3e:5e:6c:00") \
 	KEY(QUBE_RULES, QUBE, "rules", rules_path_parse, \
-		"the path of a rules file, relative to the configuration file")
+		"the path of a rules file, relative to the configuration file") \
+	KEY(QUBE_FILTER, QUBE, "filter", filter_parse, \
+		"address-and-port, address or none: who may send to a UDP port it has opened") \
+	KEY(FORWARD_TYPE, FORWARD, "forwardtype", forward_type_parse, \
+		"external, which listens on the uplink, or internal, which listens for qubes") \
+	KEY(FORWARD_PROTO, FORWARD, "proto", forward_proto_parse, \
+		"tcp or udp") \
+	KEY(FORWARD_SRCPORTS, FORWARD, "srcports", ports_parse, \
+		"PORT or LOW-HIGH in 1..65535, where we listen", \
+		.offset = offsetof(struct conf_forward, first), .least = 1) \
+	KEY(FORWARD_DSTPORTS, FORWARD, "dstports", ports_parse, \
+		"PORT or LOW-HIGH in 1..65535 on the qube: as many as srcports, or one for all", \
+		.offset = offsetof(struct conf_forward, target_first), .least = 1) \
+	KEY(FORWARD_SRCHOST, FORWARD, "srchost", srchost_parse, \
+		"ADDRESS or ADDRESS/LENGTH of those who may connect; without it anyone may") \
+	KEY(FORWARD_QUBE, FORWARD, "qube", qube_name_parse, \
+		"the NAME of a [qube NAME] section, where connections are sent", \
+		.offset = offsetof(struct conf_forward, qube)) \
+	KEY(FORWARD_EXPIRE, FORWARD, "expire", expire_parse, \
+		"the unix time in seconds at which it ends, such as $(date -d tomorrow +%s) prints") \
+	KEY(FORWARD_COMMENT, FORWARD, "comment", comment_parse, \
+		"any text") \
+	KEY(ALLOW_FROM, ALLOW, "from", qube_name_parse, \
+		"the NAME of a [qube NAME] section, which may open connections", \
+		.offset = offsetof(struct conf_allow, from)) \
+	KEY(ALLOW_TO, ALLOW, "to", qube_name_parse, \
+		"the NAME of a [qube NAME] section, which they may go to", \
+		.offset = offsetof(struct conf_allow, to)) \
+	KEY(ALLOW_PROTO, ALLOW, "proto", allow_proto_parse, \
+		"tcp, udp or icmp, which is ICMPv6 for IPv6; without it every protocol") \
+	KEY(ALLOW_DSTPORTS, ALLOW, "dstports", ports_parse, \
+		"PORT or LOW-HIGH in 0..65535, with proto = tcp or udp", \
+		.offset = offsetof(struct conf_allow, first))
 /* clang-format on */
 
 enum key_id {
 #define KEY_ENUM(identifier, ...) KEY_##identifier,
 	KEYS(KEY_ENUM)
 #undef KEY_ENUM
-#define KEY_ENUM(identifier, ...) KEY_TIMEOUT_##identifier,
-		TIMEOUTS(KEY_ENUM)
+#define KEY_ENUM(identifier, ...) KEY_QUBE_LIMIT_##identifier,
+		BUDGETS(KEY_ENUM)
 #undef KEY_ENUM
-			KEY_COUNT
+#define KEY_ENUM(identifier, ...) KEY_LIMIT_##identifier,
+			BUDGETS(KEY_ENUM)
+#undef KEY_ENUM
+#define KEY_ENUM(identifier, ...) KEY_TIMEOUT_##identifier,
+				TIMEOUTS(KEY_ENUM)
+#undef KEY_ENUM
+					KEY_COUNT
 };
 
 struct key {
@@ -92,16 +138,17 @@ struct key {
 	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
 	const char *allowed;
 	/* What the parsers of several keys differ in. */
-	size_t offset;     /* numbers: in the section's object */
+	size_t offset;     /* numbers, ports and names: in the section's object */
 	unsigned min, max; /* numbers: max is not 0 */
 	unsigned scale;    /* numbers: multiply what is stored, 0 = 1 */
+	unsigned least;    /* ports */
 	enum family family;
 };
 extern const struct key keys[KEY_COUNT];
 
 struct section {
 	enum section_kind kind;
-	unsigned index;               /* in conf->ports or conf->qubes */
+	unsigned index;               /* in the array of its kind in struct conf */
 	unsigned line;                /* of its header */
 	unsigned key_line[KEY_COUNT]; /* 0 = the key does not stand there */
 	bool key_valid[KEY_COUNT];    /* it does, and its value was taken */
@@ -115,9 +162,7 @@ struct loader {
 	const char *cursor, *end;
 	unsigned line; /* 1-based */
 	bool dos;      /* a DOS line end was reported already */
-	/* sections in the order of the file; `current` is NULL before the first and in bad ones */
-	unsigned section_count, section_capacity;
-	struct section *sections;
+	/* the one of conf->sections that is being read; NULL before the first and in bad ones */
 	struct section *current;
 	bool any_section; /* a header, good or bad, has been seen */
 };
@@ -125,7 +170,11 @@ struct loader {
 /* Text of a section header, with its brackets and NUL. */
 #define SECTION_TITLE_SIZE (NAME_SIZE + 16)
 const char *section_title(
-	const struct loader *loader, const struct section *section, char title[SECTION_TITLE_SIZE]);
+	const struct conf *conf, const struct section *section, char title[SECTION_TITLE_SIZE]);
+
+/** The section of @p kind and @p name, "" for those without names; NULL if there is none. */
+const struct section *section_find(
+	const struct conf *conf, enum section_kind kind, const char *name);
 
 /**
  * Report an error and count it. After ERRORS_MAX of them the rest of the file is not read.
@@ -144,3 +193,9 @@ bool address_is_link_local(enum family family, const union address *address);
 
 /** Check what sections and keys demand of each other, after the last line. */
 void conf_check(struct loader *loader);
+
+/** The part of it that concerns [forward NAME] and [allow NAME]. */
+void forwards_check(struct loader *loader);
+
+/** Report that a key that @p section needs does not stand there. */
+void key_require(struct loader *loader, const struct section *section, enum key_id id);

@@ -5,13 +5,62 @@
  * A snapshot owns everything it points at: nothing of the struct conf it was made from is needed
  * afterwards. Every qube has a struct rules, also one without rules, so that the data path asks for
  * a state and never for a pointer.
+ *
+ * What goes on from the snapshot before: a qube keeps its index, because flows, accounts and
+ * bindings know it by that and by nothing else; and rules that say the same as before are shared,
+ * because compiling them is the one thing here that takes time. So a reload costs what it changes.
+ *
+ * Two marks tell the data path what became of a flow's qube. `since` says that the index belongs to
+ * somebody else now, or to nobody. `generation` says that what a flow may do has to be asked again.
+ * Asking once too often costs one classification per flow, asking too rarely leaves a hole: when in
+ * doubt it is raised.
  */
 #include "conf/policy_store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <rte_common.h>
+
+/* One build: from where to where. */
+struct build {
+	const struct conf *conf;
+	const struct policy *previous; /* NULL for the first */
+	const struct report *report;
+	struct policy *policy;
+	uint16_t *index;    /* of every qube of `conf` in `policy` */
+	struct rules *none; /* what unused indices share */
+};
+
+static bool
+rule_equal(const struct rule *a, const struct rule *b)
+{
+	bool by_prefix = a->destination == DESTINATION_IPV4 || a->destination == DESTINATION_IPV6;
+	bool by_name = a->destination == DESTINATION_NAME;
+
+	/* Not `line`: a comment more in the file is no other rule. */
+	return a->action == b->action && a->destination == b->destination &&
+	       a->protocol == b->protocol && a->dns == b->dns && a->has_ports == b->has_ports &&
+	       a->has_icmp_type == b->has_icmp_type &&
+	       (!by_prefix || (a->prefix.length == b->prefix.length &&
+				      address_equal(&a->prefix.address, &b->prefix.address))) &&
+	       (!by_name || strcmp(a->name, b->name) == 0) &&
+	       (!a->has_ports || (a->port_low == b->port_low && a->port_high == b->port_high)) &&
+	       (!a->has_icmp_type || a->icmp_type == b->icmp_type);
+}
+
+static bool
+ruleset_equal(const struct ruleset *a, const struct ruleset *b)
+{
+	if (a->policy != b->policy || a->count != b->count)
+		return false;
+	for (unsigned i = 0; i < a->count; i++)
+		if (!rule_equal(&a->rules[i], &b->rules[i]))
+			return false;
+	return true;
+}
 
 static int
 ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset)
@@ -32,51 +81,68 @@ ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset)
 	return 0;
 }
 
-static int
-rules_compile(struct rules *rules)
-{
-	for (unsigned family = 0; family < FAMILIES; family++) {
-		int error = acl_compile(&rules->ruleset, family, &rules->acl[family]);
-
-		if (error != 0) {
-			rules->acl[family] = NULL;
-			return error;
-		}
-	}
-	return 0;
-}
-
-/* The compiled rules of one qube. @return NULL without memory for the bookkeeping */
+/* Rules in a state that needs no ruleset; one reference. */
 static struct rules *
-rules_new(const struct conf_qube *qube, const struct report *report)
+rules_new(enum rules_state state)
 {
 	struct rules *rules = calloc(1, sizeof(*rules));
-	int error;
 
 	if (rules == NULL)
 		return NULL;
 	atomic_init(&rules->references, 1);
-	rules->state = qube->state;
-	if (qube->state != RULES_VALID)
-		return rules;
-	error = ruleset_copy(&rules->ruleset, &qube->ruleset);
-	if (error != 0) {
-		rules_unref(rules);
-		return NULL;
-	}
-	error = rules_compile(rules);
-	if (error != 0) {
-		report_line(report,
-			"%s: rules cannot be compiled: %s; everything from qube %s is refused",
-			qube->rules_path ? qube->rules_path : "-", strerror(-error), qube->name);
-		rules->state = RULES_BAD;
-		for (unsigned family = 0; family < FAMILIES; family++)
-			if (rules->acl[family] != NULL)
-				acl_free(rules->acl[family]);
-		memset(rules->acl, 0, sizeof(rules->acl));
-		ruleset_clear(&rules->ruleset);
-	}
+	rules->state = state;
 	return rules;
+}
+
+/* @param out NULL without memory for the bookkeeping; RULES_BAD when the compiler refuses */
+static int
+rules_compile(const struct build *build, const struct conf_qube *qube, struct rules **out)
+{
+	struct rules *rules = rules_new(RULES_VALID);
+	int error;
+
+	*out = rules;
+	if (rules == NULL)
+		return -ENOMEM;
+	error = ruleset_copy(&rules->ruleset, &qube->ruleset);
+	if (error != 0)
+		return error;
+	build->policy->compiled++;
+	for (unsigned family = 0; error == 0 && family < FAMILIES; family++)
+		error = acl_compile(&rules->ruleset, family, &rules->acl[family]);
+	if (error == 0)
+		return 0;
+	report_line(build->report,
+		"%s: rules cannot be compiled: %s; everything from qube %s is refused",
+		qube->rules_path ? qube->rules_path : "-", strerror(-error), qube->name);
+	rules_unref(rules);
+	*out = rules_new(RULES_BAD);
+	return *out == NULL ? -ENOMEM : 0;
+}
+
+/* The rules of one qube. @param before what it had, NULL for a new qube */
+static int
+rules_take(const struct build *build, const struct conf_qube *qube, struct rules *before,
+	struct rules **out)
+{
+	int error = 0;
+
+	if (before != NULL && before->state == qube->state &&
+		(qube->state != RULES_VALID || ruleset_equal(&before->ruleset, &qube->ruleset))) {
+		*out = rules_ref(before);
+		return 0;
+	}
+	if (qube->state != RULES_VALID) {
+		*out = rules_new(qube->state);
+		return *out == NULL ? -ENOMEM : 0;
+	}
+	error = rules_compile(build, qube, out);
+	if (error == 0 && (*out)->state == RULES_BAD && before != NULL &&
+		before->state == RULES_BAD) {
+		rules_unref(*out);
+		*out = rules_ref(before);
+	}
+	return error;
 }
 
 static uint16_t
@@ -89,22 +155,24 @@ port_of_qube(const struct conf *conf, const char *qube)
 }
 
 static uint16_t
-qube_by_name(const struct conf *conf, const char *name)
+qube_by_name(const struct policy *policy, const char *name)
 {
-	for (unsigned i = 0; i < conf->qube_count; i++)
-		if (strcmp(conf->qubes[i].name, name) == 0)
+	for (unsigned i = 0; policy != NULL && name[0] != '\0' && i < policy->qube_count; i++)
+		if (strcmp(policy->qubes[i].name, name) == 0)
 			return (uint16_t)i;
 	return QUBE_NONE;
 }
 
 static void
-port_fill(struct policy_port *port, const struct conf *conf, const struct conf_port *from)
+port_fill(struct policy_port *port, const struct policy *policy, const struct conf_port *from)
 {
 	memcpy(port->name, from->name, sizeof(port->name));
 	port->role = from->role;
+	port->mss_clamp = from->mss_clamp;
+	port->mss = from->mss;
 	port->qube = QUBE_NONE;
 	if (from->role == ROLE_QUBE) {
-		port->qube = qube_by_name(conf, from->qube);
+		port->qube = qube_by_name(policy, from->qube);
 		return;
 	}
 	memcpy(port->has, from->has, sizeof(port->has));
@@ -121,7 +189,7 @@ ports_fill(struct policy *policy, const struct conf *conf)
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
-		port_fill(&policy->ports[policy->port_count++], conf, from);
+		port_fill(&policy->ports[policy->port_count++], policy, from);
 		if (from->role != ROLE_UPLINK)
 			continue;
 		policy->uplink = (uint16_t)i;
@@ -130,72 +198,393 @@ ports_fill(struct policy *policy, const struct conf *conf)
 	}
 }
 
-static int
-qubes_fill(struct policy *policy, const struct conf *conf, const struct report *report)
+/*
+ * Give every qube its index: the one it had, else the lowest that is free. The array never becomes
+ * shorter, so that whatever still names a qube of the past by index finds an unused one there.
+ */
+static void
+indices_assign(struct build *build, bool *taken)
 {
-	for (unsigned i = 0; i < conf->qube_count; i++) {
-		const struct conf_qube *from = &conf->qubes[i];
-		struct qube *qube = &policy->qubes[i];
+	const struct conf *conf = build->conf;
+	unsigned lowest = 0;
 
-		qube->rules = rules_new(from, report);
-		if (qube->rules == NULL)
-			return -ENOMEM;
-		policy->qube_count++;
-		memcpy(qube->name, from->name, sizeof(qube->name));
-		memcpy(qube->has, from->has, sizeof(qube->has));
-		memcpy(qube->address, from->address, sizeof(qube->address));
-		qube->port = port_of_qube(conf, from->name);
-		limits_defaults(&qube->limits);
+	build->policy->qube_count = build->previous != NULL ? build->previous->qube_count : 0;
+	for (unsigned i = 0; i < conf->qube_count; i++) {
+		build->index[i] = qube_by_name(build->previous, conf->qubes[i].name);
+		if (build->index[i] != QUBE_NONE)
+			taken[build->index[i]] = true;
 	}
+	for (unsigned i = 0; i < conf->qube_count; i++) {
+		if (build->index[i] != QUBE_NONE)
+			continue;
+		while (taken[lowest])
+			lowest++;
+		taken[lowest] = true;
+		build->index[i] = (uint16_t)lowest;
+		build->policy->qube_count = RTE_MAX(build->policy->qube_count, lowest + 1);
+	}
+}
+
+/* The qube of the previous snapshot that still is at @p index; NULL for a new one. */
+static const struct qube *
+qube_before(const struct build *build, uint16_t index, const char *name)
+{
+	const struct policy *previous = build->previous;
+
+	if (previous == NULL || index >= previous->qube_count ||
+		strcmp(previous->qubes[index].name, name) != 0)
+		return NULL;
+	return &previous->qubes[index];
+}
+
+static int
+qube_fill(const struct build *build, const struct conf_qube *from, uint16_t index)
+{
+	const struct qube *before = qube_before(build, index, from->name);
+	struct qube *qube = &build->policy->qubes[index];
+
+	memcpy(qube->name, from->name, sizeof(qube->name));
+	memcpy(qube->has, from->has, sizeof(qube->has));
+	memcpy(qube->address, from->address, sizeof(qube->address));
+	qube->port = port_of_qube(build->conf, from->name);
+	qube->limits = from->limits;
+	qube->filter = from->filter;
+	qube->since = before != NULL ? before->since : build->policy->generation;
+	return rules_take(build, from, before != NULL ? before->rules : NULL, &qube->rules);
+}
+
+static int
+hole_fill(struct build *build, uint16_t index)
+{
+	const struct qube *before = qube_before(build, index, "");
+	struct qube *qube = &build->policy->qubes[index];
+
+	qube->port = PORT_NONE;
+	limits_defaults(&qube->limits);
+	qube->since = before != NULL ? before->since : build->policy->generation;
+	if (build->none == NULL)
+		build->none = rules_new(RULES_NONE);
+	if (build->none == NULL)
+		return -ENOMEM;
+	qube->rules = rules_ref(build->none);
 	return 0;
 }
 
 static int
-policy_fill(struct policy *policy, const struct conf *conf, const struct report *report)
+qubes_fill(struct build *build)
 {
+	const struct conf *conf = build->conf;
+	unsigned most = conf->qube_count;
+	bool *taken;
+	int error = 0;
+
+	if (build->previous != NULL)
+		most = RTE_MAX(most, build->previous->qube_count);
+	/* One spare element, so that an empty array is no special case. */
+	build->policy->qubes = calloc(most + 1, sizeof(*build->policy->qubes));
+	build->index = calloc(conf->qube_count + 1, sizeof(*build->index));
+	taken = calloc(most + 1, sizeof(*taken));
+	if (build->policy->qubes == NULL || build->index == NULL || taken == NULL) {
+		free(taken);
+		return -ENOMEM;
+	}
+	indices_assign(build, taken);
+	for (unsigned i = 0; error == 0 && i < conf->qube_count; i++)
+		error = qube_fill(build, &conf->qubes[i], build->index[i]);
+	for (unsigned i = 0; error == 0 && i < build->policy->qube_count; i++)
+		if (!taken[i])
+			error = hole_fill(build, (uint16_t)i);
+	free(taken);
+	return error;
+}
+
+/* Say of a forward whose time is over that it is there in vain. */
+static void
+expired_report(const struct build *build, const struct conf_forward *forward, uint64_t now_s)
+{
+	time_t end = (time_t)forward->expire_s;
+	char text[sizeof("9999-12-31 23:59:59 UTC")] = "";
+	struct tm parts;
+
+	if (forward->expire_s == 0 || forward->expire_s > now_s)
+		return;
+	if (gmtime_r(&end, &parts) == NULL ||
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
+		snprintf(text, sizeof(text), "%" PRIu64, forward->expire_s);
+	report_line(build->report, "%s:%u: [forward %s]: not in force, its time was over at %s",
+		build->conf->path, forward->line, forward->name, text);
+}
+
+/* @return false, reported, when no qube has that name */
+static bool
+qube_resolve(const struct build *build, unsigned line, const char *name, uint16_t *index)
+{
+	*index = qube_by_name(build->policy, name);
+	if (*index == QUBE_NONE)
+		report_line(
+			build->report, "%s:%u: there is no qube %s", build->conf->path, line, name);
+	return *index != QUBE_NONE;
+}
+
+static int
+forward_fill(const struct build *build, const struct conf_forward *from, struct forward *forward)
+{
+	*forward = (struct forward){
+		.side = from->side,
+		.protocol = from->protocol,
+		.first = from->first,
+		.last = from->last,
+		.target_first = from->target_first,
+		.target_single = from->target_first == from->target_last,
+		.has_source = from->has_source,
+		.source_family = from->source_family,
+		.source = from->source,
+		.expire_s = from->expire_s,
+	};
+	memcpy(forward->name, from->name, sizeof(forward->name));
+	return qube_resolve(build, from->line, from->qube, &forward->qube) ? 0 : -ENOENT;
+}
+
+static int
+allow_fill(const struct build *build, const struct conf_allow *from, struct allow *allow)
+{
+	*allow = (struct allow){
+		.protocol = from->protocol,
+		.first = from->first,
+		.last = from->last,
+	};
+	memcpy(allow->name, from->name, sizeof(allow->name));
+	return qube_resolve(build, from->line, from->from, &allow->from) &&
+			       qube_resolve(build, from->line, from->to, &allow->to)
+		       ? 0
+		       : -ENOENT;
+}
+_Static_assert(sizeof(((struct forward *)0)->name) == NAME_SIZE &&
+		       sizeof(((struct allow *)0)->name) == NAME_SIZE,
+	"they have the names of their sections");
+
+static int
+forwards_fill(const struct build *build, uint64_t now_s)
+{
+	const struct conf *conf = build->conf;
+	struct forward *forwards = calloc(conf->forward_count + 1, sizeof(*forwards));
+	struct allow *allows = calloc(conf->allow_count + 1, sizeof(*allows));
+	int error = forwards == NULL || allows == NULL ? -ENOMEM : 0;
+
+	for (unsigned i = 0; error == 0 && i < conf->forward_count; i++) {
+		expired_report(build, &conf->forwards[i], now_s);
+		error = forward_fill(build, &conf->forwards[i], &forwards[i]);
+	}
+	for (unsigned i = 0; error == 0 && i < conf->allow_count; i++)
+		error = allow_fill(build, &conf->allows[i], &allows[i]);
+	if (error == 0) {
+		build->policy->forwards = forward_table_create(
+			forwards, conf->forward_count, allows, conf->allow_count, now_s);
+		if (build->policy->forwards == NULL)
+			error = -ENOMEM;
+	}
+	free(forwards);
+	free(allows);
+	return error;
+}
+
+/* Whether an address is there in both and the same, or in neither. */
+static bool
+address_same(bool a_has, const union address *a, bool b_has, const union address *b)
+{
+	return a_has == b_has && (!a_has || address_equal(a, b));
+}
+
+static bool
+list_same(const rte_be32_t *a, unsigned a_count, const rte_be32_t *b, unsigned b_count)
+{
+	return a_count == b_count && memcmp(a, b, a_count * sizeof(*a)) == 0;
+}
+
+static bool
+uplink_same(const struct policy *policy, const struct policy *previous)
+{
+	const struct policy_port *a, *b;
+
+	if (policy->uplink != previous->uplink)
+		return false;
+	if (policy->uplink == PORT_NONE)
+		return true;
+	a = &policy->ports[policy->uplink];
+	b = &previous->ports[previous->uplink];
+	for (unsigned family = 0; family < FAMILIES; family++) {
+		if (!address_same(a->has[family], &a->address[family], b->has[family],
+			    &b->address[family]) ||
+			!address_same(a->has_gateway[family], &a->gateway[family],
+				b->has_gateway[family], &b->gateway[family]))
+			return false;
+		if (a->has[family] &&
+			(a->link[family].length != b->link[family].length ||
+				!address_equal(&a->link[family].address, &b->link[family].address)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether an address belongs to a qube to which it did not belong before. Who had a flow to that
+ * address may have it no longer: qubes of one firewall do not talk to each other.
+ */
+static bool
+qube_appeared(const struct policy *policy, const struct policy *previous)
+{
+	for (unsigned i = 0; i < policy->qube_count; i++) {
+		const struct qube *qube = &policy->qubes[i];
+
+		for (unsigned family = 0; family < FAMILIES; family++) {
+			uint16_t owner = QUBE_NONE;
+
+			if (!qube->has[family])
+				continue;
+			policy_owner(previous, family, &qube->address[family], &owner);
+			if (owner != i || qube->since == policy->generation)
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Whether anything changed that flows of all qubes depend on. */
+static bool
+all_changed(const struct policy *policy, const struct policy *previous)
+{
+	for (unsigned family = 0; family < FAMILIES; family++)
+		if (!address_same(policy->has_gateway[family], &policy->gateway[family],
+			    previous->has_gateway[family], &previous->gateway[family]))
+			return true;
+	return !list_same(policy->virtual_dns, policy->virtual_dns_count, previous->virtual_dns,
+		       previous->virtual_dns_count) ||
+	       !list_same(policy->resolver, policy->resolver_count, previous->resolver,
+		       previous->resolver_count) ||
+	       !uplink_same(policy, previous) || qube_appeared(policy, previous);
+}
+
+static bool
+qube_changed(const struct qube *qube, const struct qube *before)
+{
+	if (qube->since != before->since || qube->rules != before->rules ||
+		qube->filter != before->filter || qube->port != before->port)
+		return true;
+	for (unsigned family = 0; family < FAMILIES; family++)
+		if (!address_same(qube->has[family], &qube->address[family], before->has[family],
+			    &before->address[family]))
+			return true;
+	return false;
+}
+
+static bool
+allow_stands(const struct forward_table *table, const struct allow *allow)
+{
+	for (unsigned i = 0; i < table->allow_count; i++) {
+		const struct allow *other = &table->allows[i];
+
+		if (other->from == allow->from && other->to == allow->to &&
+			other->protocol == allow->protocol && other->first == allow->first &&
+			other->last == allow->last)
+			return true;
+	}
+	return false;
+}
+
+/* Raise the generation of both ends of what is allowed in @p table and not in @p other. */
+static void
+allows_mark(
+	struct policy *policy, const struct forward_table *table, const struct forward_table *other)
+{
+	for (unsigned i = 0; i < table->allow_count; i++) {
+		const struct allow *allow = &table->allows[i];
+
+		if (allow_stands(other, allow))
+			continue;
+		policy->qubes[allow->from].generation = policy->generation;
+		policy->qubes[allow->to].generation = policy->generation;
+	}
+}
+
+static void
+generations_fill(struct policy *policy, const struct policy *previous)
+{
+	bool all = previous == NULL || all_changed(policy, previous);
+
+	for (unsigned i = 0; i < policy->qube_count; i++) {
+		struct qube *qube = &policy->qubes[i];
+
+		qube->generation = policy->generation;
+		/* An unused index has no flows that could change. */
+		if (qube->name[0] == '\0')
+			qube->generation = qube->since;
+		else if (!all && i < previous->qube_count &&
+			 !qube_changed(qube, &previous->qubes[i]))
+			qube->generation = previous->qubes[i].generation;
+	}
+	if (previous != NULL) {
+		allows_mark(policy, policy->forwards, previous->forwards);
+		allows_mark(policy, previous->forwards, policy->forwards);
+	}
+}
+
+static int
+policy_fill(struct build *build, uint64_t now_s)
+{
+	struct policy *policy = build->policy;
+	const struct conf *conf = build->conf;
 	int error;
 
-	policy->generation = 1;
+	policy->generation = build->previous != NULL ? build->previous->generation + 1 : 1;
 	memcpy(policy->has_gateway, conf->has_gateway, sizeof(policy->has_gateway));
 	memcpy(policy->gateway, conf->gateway, sizeof(policy->gateway));
 	policy->virtual_dns_count = conf->virtual_dns_count;
 	memcpy(policy->virtual_dns, conf->virtual_dns, sizeof(policy->virtual_dns));
-	/* One spare element, so that an empty array is no special case. */
 	policy->ports = calloc(conf->port_count + 1, sizeof(*policy->ports));
-	policy->qubes = calloc(conf->qube_count + 1, sizeof(*policy->qubes));
-	if (policy->ports == NULL || policy->qubes == NULL)
+	policy->timeouts = malloc(sizeof(*policy->timeouts));
+	if (policy->ports == NULL || policy->timeouts == NULL)
 		return -ENOMEM;
+	*policy->timeouts = conf->timeouts;
+	error = qubes_fill(build);
+	if (error != 0)
+		return error;
 	ports_fill(policy, conf);
-	error = qubes_fill(policy, conf, report);
-	return error != 0 ? error : policy_index(policy);
+	error = forwards_fill(build, now_s);
+	if (error == 0)
+		error = policy_index(policy);
+	if (error == 0)
+		generations_fill(policy, build->previous);
+	return error;
+}
+
+static const char *
+error_reason(int error)
+{
+	if (error == -EEXIST)
+		return "one address has two owners";
+	if (error == -ENOENT)
+		return "a forward or an allow names an unknown qube";
+	return strerror(-error);
 }
 
 int
 policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
 	const struct report *report, struct policy **out)
 {
-	struct policy *policy = calloc(1, sizeof(*policy));
-	int error;
+	struct build build = {.conf = conf, .previous = previous, .report = report};
+	int error = -ENOMEM;
 
-	(void)previous;
 	*out = NULL;
-	if (policy != NULL) {
-		policy->forwards = forward_table_create(NULL, 0, NULL, 0, now_s);
-		policy->timeouts = malloc(sizeof(*policy->timeouts));
-		if (policy->timeouts == NULL || policy->forwards == NULL) {
-			policy_free(policy);
-			policy = NULL;
-		} else {
-			*policy->timeouts = conf->timeouts;
-		}
-	}
-	error = policy == NULL ? -ENOMEM : policy_fill(policy, conf, report);
+	build.policy = calloc(1, sizeof(*build.policy));
+	if (build.policy != NULL)
+		error = policy_fill(&build, now_s);
+	rules_unref(build.none);
+	free(build.index);
 	if (error != 0) {
-		report_line(report, "%s: %s", conf->path,
-			error == -EEXIST ? "one address has two owners" : strerror(-error));
-		policy_free(policy);
+		report_line(report, "%s: %s", conf->path, error_reason(error));
+		policy_free(build.policy);
 		return error;
 	}
-	*out = policy;
+	*out = build.policy;
 	return 0;
 }

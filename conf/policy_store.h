@@ -9,14 +9,17 @@
 /**
  * Build a snapshot of a configuration. Port indices are those of `conf->ports`. Qubes keep the
  * indices they have in @p previous, by name; new ones get the lowest free index. Compiled rules of
- * a qube whose rules are the same as before are shared, not compiled again.
+ * a qube whose rules are the same as before are shared, not compiled again: @p previous must live
+ * until this returns, and no longer.
  *
  * A ruleset that cannot be compiled makes its qube RULES_BAD (reported), like one that cannot be
- * parsed. Forwards whose time is over are left out.
+ * parsed. Forwards whose time is over are left out (reported): build again when the next one
+ * expires (forward_next_expiry).
  * @param previous the snapshot in force; NULL for the first one, whose qube indices are those of
  *	`conf->qubes` then
  * @param now_s unix time
- * @return 0; -EEXIST for an address with two owners (reported), -ENOMEM
+ * @return 0; -EEXIST for an address with two owners, -ENOENT for a forward or an allow of an
+ *unknown qube, -ENOMEM; all reported
  */
 int policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
 	const struct report *report, struct policy **out);

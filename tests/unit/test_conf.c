@@ -96,6 +96,13 @@ bad(const char *text, const char *expected)
 	"address = 10.137.0.16\n"
 #define GOOD GATEWAY UPLINK WORK /* 3, 6 and 6 lines */
 
+#define SECTIONS_ALLOWED                                                                  \
+	"allowed: [sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow " \
+	"NAME], [limits], [timeouts]\n"
+#define QUBE_KEYS                                                                              \
+	"allowed: address, address6, mac, rules, filter, flows, new-flows, half-open, ports, " \
+	"fragments, answers\n"
+
 static struct conf *
 good(const char *text)
 {
@@ -242,8 +249,7 @@ test_lines(void)
 	bad(GOOD "= 3\n", ":16: key in \"= 3\" is wrong; allowed: a-z, 0-9 and -\n");
 	bad(GOOD "mac: 3=4\n", ":16: key in \"mac: 3=4\" is wrong; allowed: a-z, 0-9 and -\n");
 	bad("workers = 3\n" GOOD,
-		":1: workers: stands before the first section; allowed: [sluice], [gateway], "
-		"[port NAME], [qube NAME], [timeouts]\n");
+		":1: workers: stands before the first section; " SECTIONS_ALLOWED);
 	/* inih would take an indented line for a continuation of the value before it. */
 	bad(GOOD "  mac = 3\n",
 		":16: mac: \"3\" is not a MAC; allowed: a unicast MAC such as 00:16:3e:5e:6c:00\n");
@@ -278,8 +284,7 @@ test_long_line(void)
 	memset(text + strlen(text), 'x', 1 << 20);
 	strcat(text, "\nbogus = 1\n");
 	bad(text, ":16: line is longer than 4094 bytes\n"
-		  ":17: bogus: unknown key in [qube work]; allowed: address, address6, mac, "
-		  "rules\n");
+		  ":17: bogus: unknown key in [qube work]; " QUBE_KEYS);
 }
 
 static void
@@ -289,9 +294,7 @@ test_sections(void)
 		":16: [gateway] stands a second time, first on line 1\n");
 	bad(GOOD "[qube work]\n", ":16: [qube work] stands a second time, first on line 14\n");
 	bad(GOOD "[port work]\n", ":16: [port work] stands a second time, first on line 10\n");
-	bad(GOOD "[Gateway]\n",
-		":16: unknown section [Gateway]; allowed: [sluice], [gateway], [port NAME], "
-		"[qube NAME], [timeouts]\n");
+	bad(GOOD "[Gateway]\n", ":16: unknown section [Gateway]; " SECTIONS_ALLOWED);
 	bad(GOOD "[sluice main]\n", ":16: [sluice] takes no name, \"main\" is too much\n");
 	bad(GOOD "[sluice\nworkers = 1\n",
 		":16: \"[sluice\" is no section header, \"]\" is missing\n");
@@ -315,8 +318,7 @@ test_sections(void)
 static void
 test_keys(void)
 {
-	bad(GOOD "colour = 10.1.1.1\n", ":16: colour: unknown key in [qube work]; allowed: "
-					"address, address6, mac, rules\n");
+	bad(GOOD "colour = 10.1.1.1\n", ":16: colour: unknown key in [qube work]; " QUBE_KEYS);
 	bad(GOOD "address = 10.137.0.17\n",
 		":16: address: stands a second time, first on line 15\n");
 	bad(GOOD "rules =\n",
@@ -344,10 +346,11 @@ test_numbers(void)
 		":17: flows: \"1023\" is under 1024; allowed: 1024..16777216, flows per worker\n");
 	bad(GOOD "[timeouts]\ntcp-syn-sent = 4\nudp = 3\n",
 		":17: tcp-syn-sent: \"4\" is under 5; allowed: 5..3600, seconds: SYN sent, nothing "
-		"heard yet\n"
+		"heard yet (RFC 5382 REQ-5: at least 240)\n"
 		":18: udp: unknown key in [timeouts]; allowed: tcp-syn-sent, tcp-syn-recv, "
 		"tcp-established, tcp-fin-wait, tcp-close-wait, tcp-last-ack, tcp-time-wait, "
-		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other\n");
+		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other, "
+		"fragment, tcp-pickup\n");
 	bad(GOOD "[sluice]\nsocket = run/s\n", ":17: socket: \"run/s\" is not an absolute path; "
 					       "allowed: an absolute path of at most "
 					       "107 bytes for the control socket\n");
