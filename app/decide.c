@@ -181,18 +181,19 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 		ask(questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
 }
 
-void
+uint64_t
 decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
 	struct decision *decisions)
 {
 	uint32_t generation = worker->policy->generation;
-	struct questions questions = {.count = 0};
+	struct questions questions;
+	uint64_t made = 0;
 
+	questions.count = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct packet *packet = packet_of(burst[i]);
 		struct decision *decision = &decisions[i];
 
-		decision->made = false;
 		if (likely(packet->flow != NULL && packet->flow->generation == generation))
 			continue;
 		if (packet->flow != NULL &&
@@ -201,7 +202,7 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 			packet->flow->generation = generation;
 			continue;
 		}
-		decision->made = true;
+		made |= UINT64_C(1) << i;
 		decision->flow = NULL;
 		decision->rule = RULE_NONE;
 		decision->reason = REASON_NONE;
@@ -215,7 +216,7 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 			decide_from_qube(worker, packet, decision, &questions);
 	}
 	if (likely(questions.count == 0))
-		return;
+		return made;
 	judge(worker->policy, questions.requests, questions.count);
 	for (unsigned i = 0; i < questions.count; i++) {
 		struct decision *decision = questions.asks[i];
@@ -227,6 +228,7 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 		else if (decision->reason == REASON_NONE && decision->target.inter_qube)
 			decision->reason = REASON_INTER_QUBE;
 	}
+	return made;
 }
 
 /* Refusing what was allowed. */

@@ -170,7 +170,7 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 
 static enum reason
 track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
-	struct decision *decision, struct tracking *tracking)
+	struct decision *decision, bool decided, struct tracking *tracking)
 {
 	enum reason reason;
 
@@ -185,11 +185,14 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 		packet->flow = flow_lookup(worker->flows, &packet->tuple, packet->hash, &direction);
 		packet->direction = (uint8_t)direction;
 		/* What was decided may have been about another flow, or none. */
-		if (packet->flow != known || (decision->made && decision->flow != packet->flow))
-			decide_burst(worker, &mbuf, 1, decision);
+		if (packet->flow != known || (decided && decision->flow != packet->flow))
+			decided = decide_burst(worker, &mbuf, 1, decision) != 0;
 	}
-	if (unlikely(packet->flow != NULL && (packet->flow->flags & FLOW_PERMISSION) != 0))
-		packet->flow = NULL, *decision = (struct decision){.reason = REASON_NO_FLOW};
+	/* Nobody may speak as the port 0 under which permissions stand. */
+	if (unlikely(packet->flow != NULL && (packet->flow->flags & FLOW_PERMISSION) != 0)) {
+		packet->flow = NULL;
+		return REASON_NO_FLOW;
+	}
 	if (packet->flow == NULL)
 		return open_decided(worker, mbuf, decision, tracking);
 	/*
@@ -204,7 +207,7 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 						 : REASON_NO_FLOW;
 	}
 	/* Not if an earlier packet of the burst has opened it anew. */
-	if (unlikely(decision->made && packet->flow->generation != worker->policy->generation)) {
+	if (unlikely(decided && packet->flow->generation != worker->policy->generation)) {
 		reason = flow_reconfirm(worker, mbuf, decision, tracking);
 		if (reason != REASON_NONE)
 			return reason;
@@ -221,15 +224,16 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
 	struct decision decisions[BURST_MAX];
 	struct tracking tracking = {.burst = burst};
+	uint64_t decided;
 
 	if (count == 0)
 		return;
 	flow_lookup_burst(worker->flows, burst, count);
-	decide_burst(worker, burst, count, decisions);
+	decided = decide_burst(worker, burst, count, decisions);
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
-		enum reason reason =
-			track_one(worker, mbuf, packet_of(mbuf), &decisions[i], &tracking);
+		enum reason reason = track_one(worker, mbuf, packet_of(mbuf), &decisions[i],
+			(decided >> i & 1) != 0, &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
 			worker_drop(worker, mbuf, reason);

@@ -209,7 +209,7 @@ transmit_split(struct worker *worker, struct rte_mbuf *mbuf)
 	unsigned count;
 
 	if (packet->fragment_size != 0)
-		mtu = RTE_MIN(mtu, packet->fragment_size);
+		mtu = (uint16_t)RTE_MIN(mtu, packet->fragment_size);
 	/* An IPv4 header has got its new one already. */
 	if (packet->tuple.family == FAMILY_IPV4)
 		identification = rte_be_to_cpu_16(

@@ -5,6 +5,10 @@
  * The main lcore is the control thread: it reads the configuration, builds the policy, opens the
  * ports and then waits for signals and requests. The workers are the other lcores. Until all of it
  * stands nothing is forwarded, and when any of it fails nothing is.
+ *
+ * SIGHUP reads the configuration again. Whatever is wrong with it is said, and then nothing has
+ * changed; else workers find the new policy with their next burst. The same happens, with the
+ * configuration in force, when the time of a forward is over.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -12,8 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <event2/event.h>
+#include <rte_cycles.h>
 #include <rte_eal.h>
 
 #include "app/control.h"
@@ -25,11 +31,13 @@
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 
 struct daemon {
+	const char *path;
 	struct conf *conf;
 	struct dataplane *dataplane;
 	struct event_base *base;
 	struct control *control;
 	struct loop *loop;
+	struct event *expiry; /* of the next forward */
 };
 
 static void
@@ -106,7 +114,8 @@ build(struct daemon *daemon)
 	int error = eal_start("sluiced", daemon->conf, false, &log_report);
 
 	if (error == 0)
-		error = policy_build(daemon->conf, NULL, 0, &log_report, &policy);
+		error = policy_build(
+			daemon->conf, NULL, (uint64_t)time(NULL), &log_report, &policy);
 	if (error == 0)
 		error = dataplane_create(
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
@@ -118,6 +127,100 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
 	return error;
+}
+
+static struct policy *
+policy_in_force(const struct daemon *daemon)
+{
+	return atomic_load_explicit(&daemon->dataplane->policy, memory_order_relaxed);
+}
+
+/* Wake up when the next forward expires, to put a policy without it in force. */
+static void
+expiry_arm(struct daemon *daemon)
+{
+	/* Longer sleeps would overflow somewhere: look again after a day. */
+	const uint64_t longest_s = 24 * 3600;
+	uint64_t next_s = forward_next_expiry(policy_in_force(daemon)->forwards);
+	uint64_t now_s = (uint64_t)time(NULL);
+	struct timeval wait = {0};
+
+	if (next_s == 0) {
+		event_del(daemon->expiry);
+		return;
+	}
+	wait.tv_sec = (time_t)(next_s > now_s ? RTE_MIN(next_s - now_s, longest_s) : 0);
+	wait.tv_usec = 1000; /* behind the second, not before it */
+	event_add(daemon->expiry, &wait);
+}
+
+/* Whether rules that are in force would become unusable. */
+static bool
+breaks_rules(const struct policy *running, const struct policy *wanted)
+{
+	for (unsigned i = 0; i < RTE_MIN(running->qube_count, wanted->qube_count); i++)
+		if (wanted->qubes[i].rules->state == RULES_BAD &&
+			running->qubes[i].rules->state != RULES_BAD &&
+			running->qubes[i].name[0] != '\0')
+			return true;
+	return false;
+}
+
+/* Make a policy of @p conf and put it in force. @return 0 or -errno, reported */
+static int
+commit(struct daemon *daemon, const struct conf *conf)
+{
+	const struct policy *running = policy_in_force(daemon);
+	struct policy *wanted = NULL;
+	int error = policy_build(conf, running, (uint64_t)time(NULL), &log_report, &wanted);
+
+	if (error != 0)
+		return error;
+	if (breaks_rules(running, wanted)) {
+		policy_free(wanted);
+		return -EINVAL;
+	}
+	dataplane_publish(daemon->dataplane, wanted);
+	expiry_arm(daemon);
+	return 0;
+}
+
+static void
+expired(evutil_socket_t number, short events, void *context)
+{
+	struct daemon *daemon = context;
+	unsigned before = policy_in_force(daemon)->forwards->count;
+
+	(void)number, (void)events;
+	if (commit(daemon, daemon->conf) != 0)
+		return;
+	log_line("policy %u in force: %u forwards expired", policy_in_force(daemon)->generation,
+		before - policy_in_force(daemon)->forwards->count);
+}
+
+static void
+reload(evutil_socket_t number, short events, void *context)
+{
+	struct daemon *daemon = context;
+	uint64_t start_tsc = rte_rdtsc();
+	const struct policy *policy;
+	struct conf *conf = NULL;
+
+	(void)number, (void)events;
+	if (conf_load(daemon->path, &log_report, &conf) != 0 ||
+		conf_reload_check(daemon->conf, conf, &log_report) != 0 ||
+		commit(daemon, conf) != 0) {
+		log_line("reload: %s is not taken up, what was in force stays in force",
+			daemon->path);
+		conf_free(conf);
+		return;
+	}
+	conf_free(daemon->conf);
+	daemon->conf = conf;
+	policy = policy_in_force(daemon);
+	log_line("policy %u in force: %u qubes, %u forwards, %u rulesets compiled, in %.1f ms",
+		policy->generation, conf->qube_count, policy->forwards->count, policy->compiled,
+		(double)(rte_rdtsc() - start_tsc) * 1e3 / (double)rte_get_tsc_hz());
 }
 
 static void
@@ -135,10 +238,14 @@ serve(struct daemon *daemon)
 {
 	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
 	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
+	struct event *hangup = evsignal_new(daemon->base, SIGHUP, reload, daemon);
 	int status = EXIT_FAILURE;
 
-	if (term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
-		event_add(interrupt, NULL) == 0) {
+	daemon->expiry = evtimer_new(daemon->base, expired, daemon);
+	if (term != NULL && interrupt != NULL && hangup != NULL && daemon->expiry != NULL &&
+		event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0 &&
+		event_add(hangup, NULL) == 0) {
+		expiry_arm(daemon);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
 		if (event_base_dispatch(daemon->base) == 0)
@@ -148,13 +255,17 @@ serve(struct daemon *daemon)
 		event_free(term);
 	if (interrupt != NULL)
 		event_free(interrupt);
+	if (hangup != NULL)
+		event_free(hangup);
+	if (daemon->expiry != NULL)
+		event_free(daemon->expiry);
 	return status;
 }
 
 static int
 run(const char *path)
 {
-	struct daemon daemon = {0};
+	struct daemon daemon = {.path = path};
 	int status = EXIT_FAILURE;
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)

@@ -127,11 +127,13 @@ struct decision {
 	struct target target;
 	enum reason reason;
 	uint16_t rule;
-	bool made;
 };
 
-/** Decide about those packets of a burst that have no flow, or one from before the policy. */
-void decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
+/**
+ * Decide about those packets of a burst that have no flow, or one from before the policy.
+ * @return one bit for each packet whose element of @p decisions was filled
+ */
+uint64_t decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
 	struct decision *decisions);
 
 /**

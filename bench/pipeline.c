@@ -125,7 +125,8 @@ conf_write(const char *folder, const struct series *series, unsigned count)
 	file = fopen(path, "w");
 	if (file == NULL)
 		fail("cannot write a configuration");
-	fputs("[sluice]\nflows = 131072\n[gateway]\naddress = 10.137.0.1\n"
+	fputs("[sluice]\nflows = 131072\n[limits]\nflows = 131072\n"
+	      "new-flows = 10000000\nports = 65535\n[gateway]\naddress = 10.137.0.1\n"
 	      "[port uplink]\ndevice = dpdk:net_null0\nrole = uplink\n"
 	      "address = 192.168.50.1/24\ngateway = 192.168.50.2\n",
 		file);
