@@ -99,6 +99,7 @@ method_counters(struct control *control)
 		[VERDICT_FORWARD] = "forward",
 		[VERDICT_DROP] = "drop",
 		[VERDICT_LOCAL] = "local",
+		[VERDICT_JOINED] = "joined",
 	};
 	const struct dataplane *dataplane = control->dataplane;
 	struct worker_counters sum = {0};
@@ -106,6 +107,7 @@ method_counters(struct control *control)
 	json_t *ports = json_object();
 	json_t *verdicts = json_object();
 	json_int_t flows = 0;
+	json_t *answer;
 
 	for (unsigned i = 0; i < dataplane->port_count; i++)
 		json_object_set_new(
@@ -115,20 +117,21 @@ method_counters(struct control *control)
 
 		for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
 			sum.verdicts[verdict] += worker->counters.verdicts[verdict];
-		sum.answers += worker->counters.answers;
-		sum.answers_withheld += worker->counters.answers_withheld;
-		sum.flows_opened += worker->counters.flows_opened;
-		sum.flows_expired += worker->counters.flows_expired;
+#define COUNTER_ADD(member, name) sum.member += worker->counters.member;
+		WORKER_COUNTERS(COUNTER_ADD)
+#undef COUNTER_ADD
 		flows += flow_count(worker->flows);
 	}
 	for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
 		json_object_set_new(verdicts, verdict_names[verdict],
 			json_integer((json_int_t)sum.verdicts[verdict]));
-	return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "verdicts", verdicts, "drops",
-		drops_object(drops), "ports", ports, "flows", flows, "flows_opened",
-		(json_int_t)sum.flows_opened, "flows_expired", (json_int_t)sum.flows_expired,
-		"icmp_errors_sent", (json_int_t)sum.answers, "icmp_errors_withheld",
-		(json_int_t)sum.answers_withheld);
+	answer = json_pack("{s:o, s:o, s:o, s:I}", "verdicts", verdicts, "drops",
+		drops_object(drops), "ports", ports, "flows", flows);
+#define COUNTER_SET(member, name) \
+	json_object_set_new(answer, name, json_integer((json_int_t)sum.member));
+	WORKER_COUNTERS(COUNTER_SET)
+#undef COUNTER_SET
+	return answer;
 }
 
 static const struct method {

@@ -22,17 +22,25 @@ struct port_counters {
 	uint64_t drops[REASON_COUNT];
 };
 
+/* Each row is COUNTER(member, "name of the control socket"). */
+/* clang-format off */
+#define WORKER_COUNTERS(COUNTER) \
+	COUNTER(flows_opened,	  "flows_opened") \
+	COUNTER(flows_expired,	  "flows_expired") \
+	COUNTER(flows_evicted,	  "flows_evicted")		/* to make room for another flow of the same qube */ \
+	COUNTER(flows_refused,	  "flows_refused")		/* no longer allowed by a newer policy */ \
+	COUNTER(related_errors,	  "icmp_errors_related")	/* passed because of the flow they are about */ \
+	COUNTER(answers,	  "icmp_errors_sent") \
+	COUNTER(answers_withheld, "icmp_errors_withheld")	/* by the limit per source */ \
+	COUNTER(resets,		  "tcp_resets_sent")		/* to end what is no longer allowed */ \
+	COUNTER(datagrams,	  "datagrams_reassembled")
+/* clang-format on */
+
 struct worker_counters {
 	uint64_t verdicts[VERDICT_COUNT];
-	uint64_t answers;          /* ICMP errors sent */
-	uint64_t answers_withheld; /* by the limit per source */
-	uint64_t resets;           /* TCP segments sent to end what is no longer allowed */
-	uint64_t related_errors;   /* ICMP errors that passed because of the flow they are about */
-	uint64_t datagrams;        /* put together from fragments */
-	uint64_t flows_opened;
-	uint64_t flows_expired;
-	uint64_t flows_evicted; /* to make room for another flow of the same qube */
-	uint64_t flows_refused; /* no longer allowed by a newer policy */
+#define COUNTER_MEMBER(member, name) uint64_t member;
+	WORKER_COUNTERS(COUNTER_MEMBER)
+#undef COUNTER_MEMBER
 };
 
 /* Frames on their way out of one port. */

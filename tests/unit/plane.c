@@ -70,7 +70,7 @@ static const struct port_ops plane_ops = {
 };
 
 static void
-qube_write(FILE *file, const char *name, unsigned last, bool no_mac)
+qube_write(FILE *file, const char *name, unsigned last, bool no_mac, const char *lines)
 {
 	fprintf(file,
 		"[port %s]\ndevice = kernel:%s\nrole = qube\nqube = %s\n"
@@ -78,6 +78,8 @@ qube_write(FILE *file, const char *name, unsigned last, bool no_mac)
 		name, name, name, name, last, last, name);
 	if (!no_mac)
 		fprintf(file, "mac = 00:16:3e:5e:6c:00\n");
+	if (lines != NULL)
+		fputs(lines, file);
 }
 
 static void
@@ -118,8 +120,10 @@ conf_make(const struct plane_options *options)
 		options->workers != 0 ? options->workers : 1,
 		options->lines != NULL ? options->lines : "",
 		options->no_resolver ? "" : "dns = 192.168.50.53\n");
-	qube_write(file, "work", 16, options->no_mac);
-	qube_write(file, "personal", 17, options->no_mac);
+	qube_write(file, "work", 16, options->no_mac, options->work);
+	qube_write(file, "personal", 17, options->no_mac, NULL);
+	if (options->more != NULL)
+		fputs(options->more, file);
 	if (fclose(file) != 0 || conf_load(path, &report, &conf) != 0)
 		abort();
 	unlink(path);
@@ -158,6 +162,21 @@ plane_create(const struct plane_options *options)
 		memcpy(port->mac, i == PLANE_UPLINK ? plane_uplink_mac : plane_vif_mac, 6);
 	}
 	return plane;
+}
+
+void
+plane_commit(struct plane *plane, const struct plane_options *options)
+{
+	struct conf *conf = conf_make(options);
+	struct policy *policy;
+
+	if (conf_reload_check(plane->conf, conf, &report) != 0 ||
+		policy_build(conf, atomic_load(&plane->dataplane->policy), 0, &report, &policy) !=
+			0)
+		abort();
+	dataplane_publish(plane->dataplane, policy);
+	conf_free(plane->conf);
+	plane->conf = conf;
 }
 
 unsigned

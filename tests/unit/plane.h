@@ -40,6 +40,8 @@ struct plane_options {
 	unsigned workers;  /* 0: one */
 	const char *rules; /* of work; NULL: policy=accept */
 	const char *lines; /* more lines for [sluice], [gateway] follows them */
+	const char *work;  /* more lines for [qube work] */
+	const char *more;  /* more sections */
 	bool automatic;    /* neighbours resolve by themselves */
 	bool no_mac;       /* the qubes' MACs are to be learned */
 	bool no_resolver;
@@ -67,6 +69,9 @@ struct plane {
 };
 
 struct plane *plane_create(const struct plane_options *options);
+
+/** Put the policy of other options in force: those that a running data plane can take up. */
+void plane_commit(struct plane *plane, const struct plane_options *options);
 
 /** Everything is dropped, released and counted; @return how many mbufs were lost. */
 unsigned plane_free(struct plane *plane);

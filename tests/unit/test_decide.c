@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Policies that change under open flows: what may stay stays, what may not ends politely. */
+#include "tests/unit/talk.h"
+
+#define REMOTE "192.0.2.7"
+#define REMOTE6 "2606:4700::7"
+
+static const struct plane_options allowed = {.rules = "policy=accept\n"};
+static const struct plane_options refused = {.rules = "policy=drop\n"};
+
+/* A connection after its handshake: work has sent 101, the remote 901. */
+static void
+connect_tcp(struct plane *plane, const char *source, const char *remote, const char *uplink)
+{
+	struct say syn = {PLANE_WORK, IPPROTO_TCP, source, 4000, remote, 443, SYN, .sequence = 100};
+	struct say synack = {PLANE_UPLINK, IPPROTO_TCP, remote, 443, uplink, 4000, SYN | ACK,
+		.sequence = 900, .acknowledgement = 101};
+	struct say ack = {PLANE_WORK, IPPROTO_TCP, source, 4000, remote, 443, ACK, .sequence = 101,
+		.acknowledgement = 901};
+
+	talk_send(plane, &syn);
+	talk_send(plane, &synack);
+	talk_send(plane, &ack);
+	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 2);
+	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_WORK), 1);
+	plane_forget(plane);
+}
+
+/* `talk_frame` is a RST with this sequence number. */
+static void
+check_reset(uint32_t sequence)
+{
+	struct frame_view view = frame_view(talk_frame.bytes, talk_frame.length);
+	uint32_t found;
+
+	memcpy(&found, talk_frame.bytes + view.l4 + 4, sizeof(found));
+	CU_ASSERT_EQUAL(rte_be_to_cpu_32(found), sequence);
+	CU_ASSERT((talk_frame.bytes[view.l4 + 13] & RST) != 0);
+}
+
+static void
+test_stays(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say data = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, ACK,
+		.sequence = 101, .acknowledgement = 901, .payload = 10};
+
+	connect_tcp(plane, PLANE_WORK_ADDRESS, REMOTE, PLANE_UPLINK_ADDRESS);
+	for (unsigned i = 0; i < 5; i++) {
+		/* other rules, but they still allow it */
+		plane_commit(plane,
+			&(struct plane_options){.rules = i % 2 == 0 ? "policy=drop\naction=accept "
+								      "dst4=192.0.2.0/24\n"
+								    : "policy=accept\n"});
+		talk_send(plane, &data);
+		talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, REMOTE, 443);
+		talk_expect_silence(plane);
+		data.sequence += 10;
+	}
+	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.flows_refused, 0);
+	talk_end(plane);
+}
+
+/* Both ends get a RST with the sequence number they expect, whoever speaks first. */
+static void
+test_reset(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		bool ipv6 = i / 2 != 0, from_qube = i % 2 != 0;
+		const char *work = ipv6 ? PLANE_WORK_ADDRESS6 : PLANE_WORK_ADDRESS;
+		const char *uplink = ipv6 ? PLANE_UPLINK_ADDRESS6 : PLANE_UPLINK_ADDRESS;
+		const char *remote = ipv6 ? REMOTE6 : REMOTE;
+		struct plane *plane = talk_begin(&allowed);
+		struct say out = {PLANE_WORK, IPPROTO_TCP, work, 4000, remote, 443, ACK,
+			.sequence = 101, .acknowledgement = 901, .payload = 10};
+		struct say in = {PLANE_UPLINK, IPPROTO_TCP, remote, 443, uplink, 4000, ACK,
+			.sequence = 901, .acknowledgement = 101, .payload = 20};
+
+		connect_tcp(plane, work, remote, uplink);
+		plane_commit(plane, &refused);
+		talk_send(plane, from_qube ? &out : &in);
+		if (talk_expect(plane, PLANE_WORK, remote, 443, work, 4000))
+			check_reset(901);
+		if (talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443))
+			check_reset(101);
+		talk_expect_drop(plane, REASON_NO_LONGER_ALLOWED, 1);
+		/* who missed it hears it again, from its own acknowledgement */
+		talk_send(plane, &out);
+		if (talk_expect(plane, PLANE_WORK, remote, 443, work, 4000))
+			check_reset(901);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 1);
+		in.acknowledgement = 111;
+		talk_send(plane, &in);
+		if (talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443))
+			check_reset(111);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 2);
+		/* but a RST is not answered */
+		in.tcp_flags = RST;
+		talk_send(plane, &in);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 3);
+		/* after a while nothing is left of it */
+		plane_wait(plane, 12 * 1000);
+		plane_forget(plane);
+		CU_ASSERT_EQUAL(talk_held(plane), 0);
+		talk_end(plane);
+	}
+}
+
+static void
+test_udp(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say out = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, 0, .payload = 3};
+	struct say in = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 4000, 0};
+	struct say out6 = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS6, 4000, REMOTE6, 443, 0};
+
+	talk_send(plane, &out);
+	talk_send(plane, &out6);
+	plane_forget(plane);
+	plane_commit(plane, &refused);
+	/* nobody outside learns of it */
+	talk_send(plane, &in);
+	talk_expect_drop(plane, REASON_NO_LONGER_ALLOWED, 1);
+	/* the qube does */
+	talk_send(plane, &out6);
+	talk_expect_refusal(plane, PLANE_WORK, 1, 1, REASON_NO_LONGER_ALLOWED, 2);
+	talk_send(plane, &out);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_POLICY, 1);
+	CU_ASSERT_EQUAL(flow_count(plane->dataplane->workers[0]->flows), 0);
+	CU_ASSERT_EQUAL(talk_held(plane), 0);
+	talk_end(plane);
+}
+
+/* A connection that was never answered is refused like a new one. */
+static void
+test_half_open(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say syn = {
+		PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, SYN, .sequence = 1};
+
+	talk_send(plane, &syn);
+	plane_forget(plane);
+	plane_commit(plane, &refused);
+	talk_send(plane, &syn);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_NO_LONGER_ALLOWED, 1);
+	CU_ASSERT_EQUAL(flow_count(plane->dataplane->workers[0]->flows), 0);
+	talk_end(plane);
+}
+
+/* The type of a ping is remembered for the rules that look at it. */
+static void
+test_icmp(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say ping = {
+		PLANE_WORK, IPPROTO_ICMP, PLANE_WORK_ADDRESS, 7, REMOTE, 0, 0, .type = 8};
+
+	talk_send(plane, &ping);
+	plane_forget(plane);
+	plane_commit(plane, &(struct plane_options){
+				    .rules = "policy=drop\naction=accept proto=icmp icmptype=8\n"});
+	talk_send(plane, &ping);
+	talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 0, REMOTE, 0);
+	plane_commit(plane, &(struct plane_options){
+				    .rules = "policy=accept\naction=drop proto=icmp icmptype=8\n"});
+	talk_send(plane, &ping);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_NO_LONGER_ALLOWED, 1);
+	talk_end(plane);
+}
+
+/* A burst with many packets of flows that end, start anew and stay. */
+static void
+test_burst(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 0, REMOTE, 0, 0};
+	struct rte_mbuf *burst[60];
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < RTE_DIM(burst); i++) {
+			out.source_port = (uint16_t)(4000 + i % 3);
+			out.destination_port = (uint16_t)(440 + i % 3);
+			talk_build(&out);
+			burst[i] = frame_mbuf(
+				plane->dataplane->pool, talk_frame.bytes, talk_frame.length);
+		}
+		plane_receive(plane, PLANE_WORK, burst, RTE_DIM(burst));
+		if (round == 0) {
+			CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 60);
+			plane_commit(plane, &(struct plane_options){
+						    .rules = "policy=drop\naction=accept proto=udp "
+							     "dstports=441\n"});
+		} else {
+			CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 20);
+			CU_ASSERT_EQUAL(plane_drops(plane, REASON_NO_LONGER_ALLOWED), 2);
+			CU_ASSERT_EQUAL(plane_drops(plane, REASON_POLICY), 38 + 40 * (round - 1));
+		}
+		plane_forget(plane);
+	}
+	CU_ASSERT_EQUAL(flow_count(plane->dataplane->workers[0]->flows), 1);
+	talk_end(plane);
+}
+
+/* What a forward let in ends with it, or when it leads elsewhere. */
+static void
+test_forward(void)
+{
+	static const struct plane_options with = {
+		.more = "[forward web]\nforwardtype = external\nproto = tcp\nsrcports = 80\n"
+			"qube = work\n"};
+	static const struct plane_options same = {.rules = "policy=drop\n",
+		.more = "[forward other]\nforwardtype = external\nproto = tcp\nsrcports = 80-90\n"
+			"qube = work\n"};
+	static const struct plane_options elsewhere = {
+		.more = "[forward web]\nforwardtype = external\nproto = tcp\nsrcports = 80\n"
+			"qube = personal\n"};
+	static const struct plane_options moved = {
+		.more = "[forward web]\nforwardtype = external\nproto = tcp\nsrcports = 80\n"
+			"dstports = 81\nqube = work\n"};
+	static const struct plane_options *const after[] = {&elsewhere, &moved, &allowed};
+
+	for (unsigned i = 0; i < RTE_DIM(after); i++) {
+		struct plane *plane = talk_begin(&with);
+		struct say syn = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 4000, PLANE_UPLINK_ADDRESS, 80,
+			SYN, .sequence = 100};
+		struct say synack = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 80, REMOTE, 4000,
+			SYN | ACK, .sequence = 900, .acknowledgement = 101};
+		struct say ack = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 4000, PLANE_UPLINK_ADDRESS, 80,
+			ACK, .sequence = 101, .acknowledgement = 901};
+
+		talk_send(plane, &syn);
+		talk_send(plane, &synack);
+		talk_send(plane, &ack);
+		plane_forget(plane);
+		plane_commit(plane, &same);
+		talk_send(plane, &ack);
+		talk_expect(plane, PLANE_WORK, REMOTE, 4000, PLANE_WORK_ADDRESS, 80);
+		talk_expect_silence(plane);
+		plane_commit(plane, after[i]);
+		talk_send(plane, &ack);
+		if (talk_expect(plane, PLANE_WORK, REMOTE, 4000, PLANE_WORK_ADDRESS, 80))
+			check_reset(101);
+		if (talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 80, REMOTE, 4000))
+			check_reset(901);
+		talk_expect_drop(plane, REASON_NO_LONGER_ALLOWED, 1);
+		talk_end(plane);
+	}
+}
+
+/* Another resolver behind a virtual address: the next question goes there. */
+static void
+test_resolver(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say query = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, PLANE_DNS, 53, 0, .payload = 9};
+
+	talk_send(plane, &query);
+	plane_forget(plane);
+	plane_commit(plane, &(struct plane_options){.no_resolver = true});
+	talk_send(plane, &query);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_NO_LONGER_ALLOWED, 1);
+	talk_send(plane, &query);
+	talk_expect_drop(plane, REASON_NO_RESOLVER, 1);
+	plane_wait(plane, 5000); /* the question that waited for the resolver's MAC */
+	plane_forget(plane);
+	talk_end(plane);
+}
+
+int
+main(void)
+{
+	static const struct unit_test tests[] = {
+		{"what is still allowed stays", test_stays},
+		{"TCP is reset at both ends", test_reset},
+		{"UDP ends", test_udp},
+		{"half-open connections", test_half_open},
+		{"pings", test_icmp},
+		{"a burst of everything", test_burst},
+		{"forwards", test_forward},
+		{"resolvers", test_resolver},
+	};
+
+	unit_eal();
+	return UNIT_RUN("decide", tests);
+}
