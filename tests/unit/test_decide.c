@@ -110,10 +110,12 @@ static void
 test_udp(void)
 {
 	struct plane *plane = talk_begin(&allowed);
-	struct say out = {
-		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, 0, .payload = 3};
-	struct say in = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 4000, 0};
-	struct say out6 = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS6, 4000, REMOTE6, 443, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443,
+		.tcp_flags = 0, .payload = 3};
+	struct say in = {
+		PLANE_UPLINK, IPPROTO_UDP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 4000, .tcp_flags = 0};
+	struct say out6 = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS6, 4000, REMOTE6, 443, .tcp_flags = 0};
 
 	talk_send(plane, &out);
 	talk_send(plane, &out6);
@@ -154,8 +156,8 @@ static void
 test_icmp(void)
 {
 	struct plane *plane = talk_begin(&allowed);
-	struct say ping = {
-		PLANE_WORK, IPPROTO_ICMP, PLANE_WORK_ADDRESS, 7, REMOTE, 0, 0, .type = 8};
+	struct say ping = {PLANE_WORK, IPPROTO_ICMP, PLANE_WORK_ADDRESS, 7, REMOTE, 0,
+		.tcp_flags = 0, .type = 8};
 
 	talk_send(plane, &ping);
 	plane_forget(plane);
@@ -175,7 +177,8 @@ static void
 test_burst(void)
 {
 	struct plane *plane = talk_begin(&allowed);
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 0, REMOTE, 0, 0};
+	struct say out = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 0, REMOTE, 0, .tcp_flags = 0};
 	struct rte_mbuf *burst[60];
 
 	for (unsigned round = 0; round < 3; round++) {
@@ -254,8 +257,8 @@ static void
 test_resolver(void)
 {
 	struct plane *plane = talk_begin(&allowed);
-	struct say query = {
-		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, PLANE_DNS, 53, 0, .payload = 9};
+	struct say query = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, PLANE_DNS, 53,
+		.tcp_flags = 0, .payload = 9};
 
 	talk_send(plane, &query);
 	plane_forget(plane);

@@ -461,8 +461,8 @@ test_budget_ports(void)
 	open_many(plane, IPPROTO_UDP, 8, 1);
 	talk_expect_refusal(plane, PLANE_WORK, 3, 1, REASON_PORTS_BUDGET, 1);
 	/* another destination from a port that it has needs no new one */
-	talk_send(plane,
-		&(struct say){PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 2003, "192.0.2.8", 443});
+	other = question(PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 2003, "192.0.2.8", 443);
+	talk_send(plane, &other);
 	CU_ASSERT_EQUAL(forwarded(plane), 1);
 	other_is_unharmed(plane);
 	plane_wait(plane, 400 * 1000);
