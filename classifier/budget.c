@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Counting what is shared. Several workers take from one account at once, so every taking is one
+ * compare-and-swap of one word: nobody is ever let over a limit, not even for a moment.
+ */
 #include "classifier/budget.h"
 
 const struct budget_info budgets[BUDGET_COUNT] = {
@@ -48,7 +52,23 @@ budget_used(const struct account *account, enum budget_kind kind)
 	return (uint32_t)atomic_load_explicit(&account->used[kind], memory_order_relaxed);
 }
 
+/*
+ * A window is one word: the millisecond at which it ends, a bit that says that there is one at all
+ * (an account begins as zeroes, and zero is a time too), and how many are left in it.
+ *
+ * Clocks of workers are some milliseconds apart, so the window that one has just opened may lie in
+ * the future of another: it holds for both, or each of them would begin it anew. An end further
+ * away than that is one of weeks ago, because the clock turns over.
+ */
 #define WINDOW_MS 1000
+#define SKEW_MS 1000
+#define WINDOW_OPEN (UINT64_C(1) << 31)
+
+static inline uint64_t
+window_word(uint32_t end_ms, uint32_t left)
+{
+	return (uint64_t)end_ms << 32 | WINDOW_OPEN | left;
+}
 
 bool
 budget_take_now(struct account *account, enum budget_kind kind, uint32_t limit, uint32_t now_ms)
@@ -58,16 +78,15 @@ budget_take_now(struct account *account, enum budget_kind kind, uint32_t limit, 
 
 	do {
 		uint32_t left_ms = (uint32_t)(window >> 32) - now_ms;
-		uint32_t left = (uint32_t)window;
+		uint32_t left = (uint32_t)(window & (WINDOW_OPEN - 1));
 
-		/* An end further away than a window is one of weeks ago: the clock turns over. */
-		if (left_ms == 0 || left_ms > WINDOW_MS) {
+		if ((window & WINDOW_OPEN) == 0 || left_ms == 0 || left_ms > WINDOW_MS + SKEW_MS) {
 			left_ms = WINDOW_MS;
 			left = limit;
 		}
 		if (left == 0)
 			return refuse(account, kind);
-		next = (uint64_t)(now_ms + left_ms) << 32 | (left - 1);
+		next = window_word(now_ms + left_ms, left - 1);
 	} while (!atomic_compare_exchange_weak_explicit(
 		&account->used[kind], &window, next, memory_order_relaxed, memory_order_relaxed));
 	return true;

@@ -5,7 +5,7 @@
  * One table of kinds. Each row is BUDGET(identifier, "name", default, min, max, "help"); the name
  * is the key under [limits] in sluice.conf, for every qube, and under [qube NAME] for one. What is
  * used is counted once for all workers, with atomic words: by opening and closing flows, never by
- * packets of a flow.
+ * packets of a flow. A limit that is lowered takes nothing away: it only gives nothing more.
  *
  * Whoever connects to a qube through a forward uses the qube's second account, the one for what
  * comes in: a flood from outside leaves the qube its own connections.
@@ -50,8 +50,7 @@ void limits_defaults(struct limits *limits);
 
 /* What one account uses. Shared by all workers. */
 struct account {
-	/* at once: FLOWS, HALF_OPEN, PORTS, FRAGMENTS; per second: end of the second in ms << 32,
-	   and how many are left in it */
+	/* at once: FLOWS, HALF_OPEN, PORTS, FRAGMENTS; per second: a window, see budget.c */
 	_Atomic uint64_t used[BUDGET_COUNT];
 	_Atomic uint64_t refused[BUDGET_COUNT]; /* ever */
 } __attribute__((aligned(64)));
@@ -66,9 +65,10 @@ void budget_give(struct account *account, enum budget_kind kind);
 uint32_t budget_used(const struct account *account, enum budget_kind kind);
 
 /**
- * Take one of something that is counted per second: at most @p limit in any second that begins with
- * the first of them.
- * @param now_ms milliseconds modulo 2^32
+ * Take one of something that is counted per second: at most @p limit in a second that begins with
+ * the first of them. The limit given with that first one holds for the whole second.
+ * @param limit below 2^31
+ * @param now_ms milliseconds modulo 2^32; those of several workers may be up to a second apart
  * @return false, counted, when none is left
  */
 bool budget_take_now(

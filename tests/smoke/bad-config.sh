@@ -301,6 +301,110 @@ colour = red'
 check 'all errors of a file at once, the others' "$conf" 1 "$conf:3: colour: unknown key in [sluice]" \
 	"$conf:3: no port is the uplink"
 
+# limits, filters and MSS clamps
+add 'limit too high' 17 'ports: "65536" is over 65535; allowed: 1..65535, external UDP ports' \
+	'[limits]
+ports = 65536'
+add 'limit of one qube too low' 16 'flows: "15" is under 16; allowed: 16..16777216, flows at once' \
+	'flows = 15'
+add 'unknown limit' 17 'packets: unknown key in [limits]; allowed: flows, new-flows, half-open' \
+	'[limits]
+packets = 3'
+add 'limits with a name' 16 '[limits] takes no name, "work" is too much' '[limits work]'
+add 'negative pickup time' 17 'tcp-pickup: "-1" is not a number; allowed: 0..3600' '[timeouts]
+tcp-pickup = -1'
+add 'unknown filter' 16 'filter: "open" is no filter; allowed: address-and-port, address or none' \
+	'filter = open'
+bad 'MSS too small' 10 'mss-clamp: "535" is under 536; allowed: off, mtu or 536..65495' "$gateway
+$uplink
+mss-clamp = 535
+$work"
+add 'unknown MSS clamp' 17 'mss-clamp: "yes" is neither off, nor mtu, nor a number' '[port two]
+mss-clamp = yes'
+
+# forwards; `web` stands on lines 16 to 20
+web='[forward web]
+forwardtype = external
+proto = tcp
+srcports = 8080-8089
+qube = work'
+forward() { # NAME LINE REASON LINES
+	add "$1" "$2" "$3" "$web
+$4"
+}
+printf '%s\n' "$good" "$web" 'expire = 1' >"$conf"
+check 'a forward that has ended is no error' "$conf" 0
+add 'port over 65535' 19 'srcports: "80443" is over 65535; allowed: PORT or LOW-HIGH in 1..65535' \
+	'[forward web]
+forwardtype = external
+proto = tcp
+srcports = 80443
+qube = work'
+forward 'target port over 65535' 21 'dstports: "80443" is over 65535' 'dstports = 80443'
+forward 'target range over 65535' 21 'dstports: "65530-65539" is wrong: "65539" is over 65535' \
+	'dstports = 65530-65539'
+forward 'target port 0' 21 'dstports: "0" is under 1' 'dstports = 0'
+forward 'ports that run backwards' 21 'dstports: "90-80" runs backwards' 'dstports = 90-80'
+forward 'ports that do not match' 21 'dstports: 9 ports for the 10 of srcports (line 19)' \
+	'dstports = 80-88'
+forward 'source that is none' 21 'srchost: "host.example" is no address and no prefix' \
+	'srchost = host.example'
+forward 'source of a family the target lacks' 21 \
+	'srchost: "2001:db8::/32" can never connect: [qube work] (line 14) has no IPv6 address' \
+	'srchost = 2001:db8::/32'
+forward 'end relative to now' 21 'expire: "+60" is not a number' 'expire = +60'
+forward 'end in milliseconds' 21 'expire: "1700000000000" is over 253402300799' \
+	'expire = 1700000000000'
+forward 'key of a rule in a forward' 21 'dst4: unknown key in [forward web]; allowed: forwardtype' \
+	'dst4 = 10.0.0.1'
+forward 'two forwards of one name' 21 '[forward web] stands a second time, first on line 16' \
+	'[forward web]'
+forward 'two forwards of one port' 24 \
+	'srcports: 8085 overlaps 8080-8089 of [forward web] (line 19), and so does who may connect' \
+	'[forward too]
+forwardtype = external
+proto = tcp
+srcports = 8085
+qube = work'
+add 'forward of an unknown type' 17 'forwardtype: "both" is no type of forward; allowed: external' \
+	'[forward web]
+forwardtype = both'
+add 'forward of a protocol without ports' 17 'proto: "icmp" has no ports to forward' '[forward web]
+proto = icmp'
+add 'forward to an unknown qube' 20 'qube: there is no section [qube nobody]' '[forward web]
+forwardtype = internal
+proto = udp
+srcports = 53
+qube = nobody'
+add 'empty forward' 16 '[forward web]: forwardtype is missing' '[forward web]'
+check 'empty forward, the other keys' "$conf" 1 "$conf:16: [forward web]: proto is missing" \
+	"$conf:16: [forward web]: srcports is missing" "$conf:16: [forward web]: qube is missing"
+
+# allows
+allow() { # NAME LINE REASON LINES
+	add "$1" "$2" "$3" "[qube two]
+address = 10.137.0.17
+[allow a]
+$4"
+}
+allow 'allow without ends' 18 '[allow a]: from is missing' ''
+check 'allow without ends, the other one' "$conf" 1 "$conf:18: [allow a]: to is missing"
+allow 'allow to itself' 20 'to: "two" is the qube of from; allowed: another one' 'from = two
+to = two'
+allow 'allow of an unknown qube' 19 'from: there is no section [qube three]' 'from = three
+to = two'
+allow 'allow of ports without a protocol' 21 'dstports: needs proto = tcp or proto = udp' \
+	'from = work
+to = two
+dstports = 80'
+allow 'allow of a port over 65535' 22 'dstports: "80443" is over 65535' 'from = work
+to = two
+proto = tcp
+dstports = 80443'
+allow 'allow of an unknown protocol' 21 'proto: "gre" is no protocol that can be named' 'from = work
+to = two
+proto = gre'
+
 # rules files: one qube is refused, and whoever asked for validation hears of it
 printf '%s\n' "$good" 'rules = absent.rules' >"$conf"
 check 'missing rules file' "$conf" 1 "$directory/absent.rules: No such file" \

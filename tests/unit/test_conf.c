@@ -533,6 +533,453 @@ test_qubes(void)
 }
 
 static void
+test_limits(void)
+{
+	struct conf *conf = good(GOOD);
+	char text[1024], expected[512];
+
+	for (unsigned i = 0; i < BUDGET_COUNT; i++) {
+		CU_ASSERT_EQUAL(conf->limits.value[i], budgets[i].normal);
+		CU_ASSERT_EQUAL(conf->qubes[0].limits.value[i], budgets[i].normal);
+	}
+	conf_free(conf);
+	/* Those of all qubes may stand behind the qubes, and one's own are its own alone. */
+	conf = good(GOOD "flows = 100\nanswers = 7\n[qube x]\naddress = 10.137.0.17\n[limits]\n"
+			 "flows = 200\nports = 300\n[qube y]\naddress = 10.137.0.18\n"
+			 "ports = 65535\n");
+	CU_ASSERT_EQUAL(conf->limits.value[BUDGET_FLOWS], 200);
+	CU_ASSERT_EQUAL(conf->qubes[0].limits.value[BUDGET_FLOWS], 100);
+	CU_ASSERT_EQUAL(conf->qubes[0].limits.value[BUDGET_ANSWERS], 7);
+	CU_ASSERT_EQUAL(conf->qubes[0].limits.value[BUDGET_PORTS], 300);
+	CU_ASSERT_EQUAL(conf->qubes[0].limits.value[BUDGET_FRAGMENTS], 256);
+	CU_ASSERT_EQUAL(conf->qubes[1].limits.value[BUDGET_FLOWS], 200);
+	CU_ASSERT_EQUAL(conf->qubes[1].limits.value[BUDGET_ANSWERS], 32);
+	CU_ASSERT_EQUAL(conf->qubes[2].limits.value[BUDGET_PORTS], 65535);
+	CU_ASSERT_EQUAL(conf->qubes[2].limits.value[BUDGET_FLOWS], 200);
+	conf_free(conf);
+	/* Every row of the table is a key of both sections, within its bounds. */
+	for (unsigned i = 0; i < BUDGET_COUNT; i++) {
+		for (unsigned own = 0; own < 2; own++) {
+			const char *section = own ? "" : "[limits]\n";
+
+			snprintf(text, sizeof(text), GOOD "%s%s = %u\n", section, budgets[i].name,
+				budgets[i].min);
+			conf = good(text);
+			CU_ASSERT_EQUAL(conf->qubes[0].limits.value[i], budgets[i].min);
+			conf_free(conf);
+			snprintf(text, sizeof(text), GOOD "%s%s = %u\n", section, budgets[i].name,
+				budgets[i].max + 1);
+			snprintf(expected, sizeof(expected),
+				":%u: %s: \"%u\" is over %u; allowed: %u..%u, %s\n", 17 - own,
+				budgets[i].name, budgets[i].max + 1, budgets[i].max, budgets[i].min,
+				budgets[i].max, budgets[i].help);
+			bad(text, expected);
+		}
+	}
+	bad(GOOD "[limits]\nflows = 15\nflow = 3\n",
+		":17: flows: \"15\" is under 16; allowed: 16..16777216, flows at once\n"
+		":18: flow: unknown key in [limits]; allowed: flows, new-flows, half-open, ports, "
+		"fragments, answers\n");
+	bad(GOOD "[limits]\n[limits]\n", ":17: [limits] stands a second time, first on line 16\n");
+	bad(GOOD "[limits x]\n", ":16: [limits] takes no name, \"x\" is too much\n");
+}
+
+static void
+test_zero_is_a_number(void)
+{
+	struct conf *conf = good(GOOD "[timeouts]\ntcp-pickup = 3600\n");
+
+	CU_ASSERT_EQUAL(conf->timeouts.ms[TIMEOUT_PICKUP], 3600000);
+	conf_free(conf);
+	conf = good(GOOD "[timeouts]\ntcp-pickup = 0\n");
+	CU_ASSERT_EQUAL(conf->timeouts.ms[TIMEOUT_PICKUP], 0);
+	conf_free(conf);
+	bad(GOOD "[timeouts]\ntcp-pickup = 3601\ntcp-pickup = -0\n",
+		":17: tcp-pickup: \"3601\" is over 3600; allowed: 0..3600, seconds: after a start "
+		"without a flow snapshot: qubes' connections are taken up in the middle\n"
+		":18: tcp-pickup: stands a second time, first on line 17\n");
+}
+
+#define FILTER_ALLOWED \
+	"allowed: address-and-port, address or none: who may send to a UDP port it has opened\n"
+#define MSS_ALLOWED                                                                            \
+	"allowed: off, mtu or 536..65495 bytes: TCP connections through the port announce no " \
+	"more\n"
+
+static void
+test_filter(void)
+{
+	static const char *const names[] = {[FILTER_ADDRESS_AND_PORT] = "address-and-port",
+		[FILTER_ADDRESS] = "address",
+		[FILTER_NONE] = "none"};
+	char text[1024];
+	struct conf *conf = good(GOOD);
+
+	CU_ASSERT_EQUAL(conf->qubes[0].filter, FILTER_ADDRESS_AND_PORT);
+	conf_free(conf);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(text, sizeof(text), GOOD "filter = %s\n", names[i]);
+		conf = good(text);
+		CU_ASSERT_EQUAL(conf->qubes[0].filter, i);
+		conf_free(conf);
+	}
+	bad(GOOD "filter = all\n", ":16: filter: \"all\" is no filter; " FILTER_ALLOWED);
+}
+
+static void
+test_mss_clamp(void)
+{
+	struct conf *conf = good(GATEWAY UPLINK "mss-clamp = mtu\n[port work]\nmss-clamp = 1360\n"
+						"device = kernel:v\nrole = qube\nqube = work\n"
+						"[qube work]\naddress = 10.137.0.16\n");
+
+	CU_ASSERT_EQUAL(conf->ports[0].mss_clamp, MSS_CLAMP_MTU);
+	CU_ASSERT_EQUAL(conf->ports[0].mss, 0);
+	CU_ASSERT_EQUAL(conf->ports[1].mss_clamp, MSS_CLAMP_FIXED);
+	CU_ASSERT_EQUAL(conf->ports[1].mss, 1360);
+	conf_free(conf);
+	conf = good(GATEWAY UPLINK "mss-clamp = off\n" WORK);
+	CU_ASSERT_EQUAL(conf->ports[0].mss_clamp, MSS_CLAMP_OFF);
+	CU_ASSERT_EQUAL(conf->ports[1].mss_clamp, MSS_CLAMP_OFF);
+	conf_free(conf);
+	conf_free(good(GATEWAY UPLINK "mss-clamp = 536\n" WORK));
+	conf_free(good(GATEWAY UPLINK "mss-clamp = 65495\n" WORK));
+	bad(GATEWAY UPLINK "mss-clamp = 535\n" WORK,
+		":10: mss-clamp: \"535\" is under 536; " MSS_ALLOWED);
+	bad(GATEWAY UPLINK "mss-clamp = 65496\n" WORK,
+		":10: mss-clamp: \"65496\" is over 65495; " MSS_ALLOWED);
+	bad(GATEWAY UPLINK "mss-clamp = 1360b\n" WORK,
+		":10: mss-clamp: \"1360b\" is not a number; " MSS_ALLOWED);
+	bad(GATEWAY UPLINK "mss-clamp = on\n" WORK,
+		":10: mss-clamp: \"on\" is neither off, nor mtu, nor a number; " MSS_ALLOWED);
+}
+
+/* Lines 16 and on. */
+#define FORWARD(ports) \
+	"[forward web]\nforwardtype = external\nproto = tcp\nqube = work\nsrcports = " ports "\n"
+#define SRCPORTS_ALLOWED "allowed: PORT or LOW-HIGH in 1..65535, where we listen\n"
+#define DSTPORTS_ALLOWED                                                                      \
+	"allowed: PORT or LOW-HIGH in 1..65535 on the qube: as many as srcports, or one for " \
+	"all\n"
+
+static void
+test_forward_values(void)
+{
+	struct conf *conf = good(GATEWAY
+		"address6 = fd09::1\n" UPLINK
+		"[forward web]\nforwardtype = external\nproto = tcp\nsrcports = 8080\n"
+		"dstports = 80\nsrchost = 192.0.2.77/24\nqube = work\nexpire = 4102444800\n"
+		"comment = a = b: c # not this\n"
+		"[forward range]\nforwardtype = internal\nproto = udp\nsrcports = 1-65535\n"
+		"qube = work\nsrchost = fd09::5\n"
+		"[forward many]\nforwardtype = external\nproto = udp\nsrcports = 5000-5009\n"
+		"dstports = 6000-6009\nqube = work\n"
+		"[forward one]\nforwardtype = internal\nproto = tcp\nsrcports = 5000-5009\n"
+		"dstports = 80-80\nqube = work\nexpire = 1\n" WORK "address6 = fd09::2\n");
+	const struct conf_forward *forward = conf->forwards;
+	char text[ADDRESS_TEXT_SIZE];
+
+	CU_ASSERT_EQUAL_FATAL(conf->forward_count, 4);
+	CU_ASSERT_EQUAL(conf->allow_count, 0);
+	CU_ASSERT_STRING_EQUAL(forward->name, "web");
+	CU_ASSERT_EQUAL(forward->line, 11);
+	CU_ASSERT_EQUAL(forward->side, FORWARD_EXTERNAL);
+	CU_ASSERT_EQUAL(forward->protocol, IPPROTO_TCP);
+	CU_ASSERT(forward->first == 8080 && forward->last == 8080);
+	CU_ASSERT(forward->target_first == 80 && forward->target_last == 80);
+	CU_ASSERT_TRUE(forward->has_source);
+	CU_ASSERT_EQUAL(forward->source_family, FAMILY_IPV4);
+	CU_ASSERT_STRING_EQUAL(prefix_format(text, FAMILY_IPV4, &forward->source), "192.0.2.0/24");
+	CU_ASSERT_STRING_EQUAL(forward->qube, "work");
+	CU_ASSERT_EQUAL(forward->expire_s, 4102444800);
+	CU_ASSERT_STRING_EQUAL(forward->comment, "a = b: c");
+
+	forward++;
+	CU_ASSERT_EQUAL(forward->side, FORWARD_INTERNAL);
+	CU_ASSERT_EQUAL(forward->protocol, IPPROTO_UDP);
+	CU_ASSERT(forward->first == 1 && forward->last == 65535);
+	CU_ASSERT(forward->target_first == 1 && forward->target_last == 65535);
+	CU_ASSERT_EQUAL(forward->source_family, FAMILY_IPV6);
+	CU_ASSERT_EQUAL(forward->source.length, 128);
+	CU_ASSERT_EQUAL(forward->expire_s, 0);
+	CU_ASSERT_PTR_NULL(forward->comment);
+
+	forward++;
+	CU_ASSERT_FALSE(forward->has_source);
+	CU_ASSERT(forward->target_first == 6000 && forward->target_last == 6009);
+	/* A range of one port is one port. */
+	forward++;
+	CU_ASSERT(forward->target_first == 80 && forward->target_last == 80);
+	CU_ASSERT_EQUAL(forward->expire_s, 1);
+	conf_free(conf);
+}
+
+static void
+test_forward_ports(void)
+{
+	static const struct {
+		const char *ports, *reason;
+	} wrong[] = {
+		/* the example of the first draft */
+		{"80443", "is over 65535"},
+		{"0", "is under 1"},
+		{"65536", "is over 65535"},
+		{"18446744073709551696", "is over 65535"},
+		{"http", "is not a number"},
+		{"+80", "is not a number"},
+		{"80,81", "is not a number"},
+		{"80-80443", "is wrong: \"80443\" is over 65535"},
+		{"80443-80444", "is wrong: \"80443\" is over 65535"},
+		{"0-80", "is wrong: \"0\" is under 1"},
+		{"80-", "is wrong: \"\" is not a number"},
+		{"-80", "is wrong: \"\" is not a number"},
+		{"80 - 90", "is wrong: \"80 \" is not a number"},
+		{"80-90-100", "is wrong: \"90-100\" is not a number"},
+		{"90-80", "runs backwards"},
+	};
+	char text[1024], expected[512];
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(text, sizeof(text),
+			GOOD "[forward web]\nforwardtype = external\nproto = tcp\nqube = work\n"
+			     "srcports = %s\n",
+			wrong[i].ports);
+		snprintf(expected, sizeof(expected), ":20: srcports: \"%s\" %s; " SRCPORTS_ALLOWED,
+			wrong[i].ports, wrong[i].reason);
+		bad(text, expected);
+		snprintf(
+			text, sizeof(text), GOOD FORWARD("8080") "dstports = %s\n", wrong[i].ports);
+		snprintf(expected, sizeof(expected), ":21: dstports: \"%s\" %s; " DSTPORTS_ALLOWED,
+			wrong[i].ports, wrong[i].reason);
+		bad(text, expected);
+	}
+	bad(GOOD FORWARD("8080-8089") "dstports = 80-88\n",
+		":21: dstports: 9 ports for the 10 of srcports (line 20); allowed: as many, or one "
+		"for all\n");
+	bad(GOOD FORWARD("8080") "dstports = 80-81\n",
+		":21: dstports: 2 ports for the 1 of srcports (line 20); allowed: as many, or one "
+		"for all\n");
+	/* Where it would go on behind the last port there is. */
+	bad(GOOD FORWARD("8080-8089") "dstports = 65530-65539\n",
+		":21: dstports: \"65530-65539\" is wrong: \"65539\" is over "
+		"65535; " DSTPORTS_ALLOWED);
+	conf_free(good(GOOD FORWARD("8080-8085") "dstports = 65530-65535\n"));
+	conf_free(good(GOOD FORWARD("1-65535") "dstports = 1-65535\n"));
+}
+
+static void
+test_forward_keys(void)
+{
+	bad(GOOD "[forward web]\n",
+		":16: [forward web]: forwardtype is missing; allowed: external, which listens on "
+		"the uplink, or internal, which listens for qubes\n"
+		":16: [forward web]: proto is missing; allowed: tcp or udp\n"
+		":16: [forward web]: srcports is missing; " SRCPORTS_ALLOWED
+		":16: [forward web]: qube is missing; allowed: the NAME of a [qube NAME] section, "
+		"where connections are sent\n");
+	bad(GOOD FORWARD("80") "[forward web]\n",
+		":21: [forward web] stands a second time, first on line 16\n");
+	bad(GOOD FORWARD("80") "port = 3\n",
+		":21: port: unknown key in [forward web]; allowed: forwardtype, proto, srcports, "
+		"dstports, srchost, qube, expire, comment\n");
+	bad(GOOD "[forward]\n", ":16: [forward NAME]: name \"\" is empty; allowed: 1 to 31 "
+				"letters, digits and - _ .\n");
+	bad(GOOD "[forward a]\nforwardtype = both\nproto = icmp\nsrcports = 80\nqube = a/b\n",
+		":17: forwardtype: \"both\" is no type of forward; allowed: external, which "
+		"listens "
+		"on the uplink, or internal, which listens for qubes\n"
+		":18: proto: \"icmp\" has no ports to forward; allowed: tcp or udp\n"
+		":20: qube: \"a/b\" holds something else than letters, digits and - _ .; allowed: "
+		"the NAME of a [qube NAME] section, where connections are sent\n");
+	bad(GOOD "[forward a]\nforwardtype = internal\nproto = udp\nsrcports = 80\n"
+		 "qube = nobody\n",
+		":20: qube: there is no section [qube nobody]\n");
+	bad(GOOD FORWARD("80") "expire = 0\n", ":21: expire: \"0\" is under 1; allowed: the unix "
+					       "time in seconds at which it ends, "
+					       "such as $(date -d tomorrow +%s) prints\n");
+	bad(GOOD FORWARD("80") "expire = +60\n",
+		":21: expire: \"+60\" is not a number; allowed: the unix time in seconds at which "
+		"it ends, such as $(date -d tomorrow +%s) prints\n");
+	/* milliseconds */
+	bad(GOOD FORWARD("80") "expire = 1700000000000\n",
+		":21: expire: \"1700000000000\" is over 253402300799; allowed: the unix time in "
+		"seconds at which it ends, such as $(date -d tomorrow +%s) prints\n");
+	bad(GOOD FORWARD("80") "comment =\n", ":21: comment: has no value; allowed: any text\n");
+}
+
+#define SRCHOST_ALLOWED \
+	"allowed: ADDRESS or ADDRESS/LENGTH of those who may connect; without it anyone may\n"
+
+static void
+test_forward_source(void)
+{
+	bad(GOOD FORWARD("80") "srchost = work\n",
+		":21: srchost: \"work\" is no address and no prefix; " SRCHOST_ALLOWED);
+	bad(GOOD FORWARD("80") "srchost = 10.0.0.0/33\n",
+		":21: srchost: \"10.0.0.0/33\" has a prefix length over 32; " SRCHOST_ALLOWED);
+	bad(GOOD FORWARD("80") "srchost = 2001:db8::/129\n",
+		":21: srchost: \"2001:db8::/129\" has a prefix length over 128; " SRCHOST_ALLOWED);
+	bad(GOOD FORWARD("80") "srchost = 2001:db8::/32\n",
+		":21: srchost: \"2001:db8::/32\" can never connect: [qube work] (line 14) has no "
+		"IPv6 address\n");
+	bad(GATEWAY "address6 = fd09::1\n" UPLINK
+		    "[qube x]\naddress6 = fd09::2\n[forward a]\nforwardtype = internal\n"
+		    "proto = udp\nsrcports = 9\nqube = x\nsrchost = 10.137.0.16\n",
+		":18: srchost: \"10.137.0.16/32\" can never connect: [qube x] (line 11) has no "
+		"IPv4 "
+		"address\n");
+	conf_free(good(GOOD FORWARD("80") "srchost = 0.0.0.0/0\n"));
+	/* One error is enough. */
+	bad(GOOD FORWARD("80") "srchost = 2001:db8::/32\n[qube x]\n",
+		":22: [qube x]: needs address or address6\n"
+		":21: srchost: \"2001:db8::/32\" can never connect: [qube work] (line 14) has no "
+		"IPv6 address\n");
+}
+
+/* Two forwards whose lines differ from those of FORWARD: do they get into each other's way? */
+static void
+test_forward_overlap(void)
+{
+	static const struct {
+		const char *first, *second; /* type proto ports source */
+		const char *overlap;        /* what the error begins with; NULL: none */
+	} cases[] = {
+		{"external tcp 80 -", "external tcp 80 -", "80 overlaps 80"},
+		{"internal udp 80 -", "internal udp 80 -", "80 overlaps 80"},
+		{"external tcp 80-90 -", "external tcp 90-100 -", "90-100 overlaps 80-90"},
+		{"external tcp 90-100 -", "external tcp 80-90 -", "80-90 overlaps 90-100"},
+		{"external tcp 80-90 -", "external tcp 85 -", "85 overlaps 80-90"},
+		{"external tcp 85 -", "external tcp 80-90 -", "80-90 overlaps 85"},
+		{"external tcp 80-90 -", "external tcp 91 -", NULL},
+		{"external tcp 91 -", "external tcp 80-90 -", NULL},
+		{"external tcp 80 -", "internal tcp 80 -", NULL},
+		{"external tcp 80 -", "external udp 80 -", NULL},
+		{"external tcp 80 10.0.0.0/8", "external tcp 80 -", "80 overlaps 80"},
+		{"external tcp 80 -", "external tcp 80 10.0.0.0/8", "80 overlaps 80"},
+		{"external tcp 80 10.0.0.0/8", "external tcp 80 10.1.0.0/16", "80 overlaps 80"},
+		{"external tcp 80 10.1.0.0/16", "external tcp 80 10.0.0.0/8", "80 overlaps 80"},
+		{"external tcp 80 10.0.0.0/9", "external tcp 80 10.128.0.0/9", NULL},
+		{"external tcp 80 0.0.0.0/0", "external tcp 80 10.0.0.0/8", "80 overlaps 80"},
+		/* the same bits, and yet nobody who has both */
+		{"external tcp 80 0.0.0.0/0", "external tcp 80 ::/0", NULL},
+		{"external tcp 80 32.0.0.0/3", "external tcp 80 2000::/3", NULL},
+	};
+	char fields[2][4][32], text[2048], expected[512];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		size_t used = (size_t)snprintf(text, sizeof(text),
+			GATEWAY "address6 = fd09::1\n" UPLINK WORK "address6 = fd09::2\n");
+
+		for (unsigned side = 0; side < 2; side++) {
+			char(*field)[32] = fields[side];
+
+			CU_ASSERT_EQUAL_FATAL(sscanf(side ? cases[i].second : cases[i].first,
+						      "%31s %31s %31s %31s", field[0], field[1],
+						      field[2], field[3]),
+				4);
+			used += (size_t)snprintf(text + used, sizeof(text) - used,
+				"[forward f%u]\nforwardtype = %s\nproto = %s\nsrcports = %s\n"
+				"dstports = 99\nqube = work\n%s%s\n",
+				side, field[0], field[1], field[2],
+				field[3][0] == '-' ? "" : "srchost = ",
+				field[3][0] == '-' ? "" : field[3]);
+		}
+		if (cases[i].overlap == NULL) {
+			conf_free(good(text));
+			continue;
+		}
+		snprintf(expected, sizeof(expected),
+			":28: srcports: %s of [forward f0] (line 21), and so does who may connect; "
+			"allowed: other ports, or a srchost that keeps them apart\n",
+			cases[i].overlap);
+		bad(text, expected);
+	}
+}
+
+#define ALLOW_FROM_ALLOWED \
+	"allowed: the NAME of a [qube NAME] section, which may open connections\n"
+#define ALLOW_TO_ALLOWED "allowed: the NAME of a [qube NAME] section, which they may go to\n"
+#define TWO GOOD "[qube x]\naddress = 10.137.0.17\n" /* 17 lines */
+
+static void
+test_allows(void)
+{
+	struct conf *conf = good(TWO "[allow all]\nfrom = work\nto = x\n"
+				     "[allow web]\nto = work\nfrom = x\nproto = tcp\n"
+				     "dstports = 0-81\n"
+				     "[allow ping]\nfrom = x\nto = work\nproto = icmp\n"
+				     "[allow dns]\nfrom = x\nto = work\nproto = udp\n"
+				     "dstports = 53\n");
+	const struct conf_allow *allow = conf->allows;
+
+	CU_ASSERT_EQUAL_FATAL(conf->allow_count, 4);
+	CU_ASSERT_STRING_EQUAL(allow[0].name, "all");
+	CU_ASSERT_EQUAL(allow[0].line, 18);
+	CU_ASSERT_STRING_EQUAL(allow[0].from, "work");
+	CU_ASSERT_STRING_EQUAL(allow[0].to, "x");
+	CU_ASSERT_EQUAL(allow[0].protocol, 0);
+	CU_ASSERT(allow[0].first == 0 && allow[0].last == 65535);
+	CU_ASSERT_STRING_EQUAL(allow[1].from, "x");
+	CU_ASSERT_STRING_EQUAL(allow[1].to, "work");
+	CU_ASSERT_EQUAL(allow[1].protocol, IPPROTO_TCP);
+	CU_ASSERT(allow[1].first == 0 && allow[1].last == 81);
+	CU_ASSERT_EQUAL(allow[2].protocol, IPPROTO_ICMP);
+	CU_ASSERT(allow[2].first == 0 && allow[2].last == 65535);
+	CU_ASSERT_EQUAL(allow[3].protocol, IPPROTO_UDP);
+	CU_ASSERT(allow[3].first == 53 && allow[3].last == 53);
+	conf_free(conf);
+
+	bad(TWO "[allow a]\n", ":18: [allow a]: from is missing; " ALLOW_FROM_ALLOWED
+			       ":18: [allow a]: to is missing; " ALLOW_TO_ALLOWED);
+	bad(TWO "[allow a]\nfrom = work\nto = work\n",
+		":20: to: \"work\" is the qube of from; allowed: another one\n");
+	bad(TWO "[allow a]\nfrom = y\nto = z\n", ":19: from: there is no section [qube y]\n"
+						 ":20: to: there is no section [qube z]\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\nproto = gre\n",
+		":21: proto: \"gre\" is no protocol that can be named; allowed: tcp, udp or icmp, "
+		"which is ICMPv6 for IPv6; without it every protocol\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\ndstports = 80\n",
+		":21: dstports: needs proto = tcp or proto = udp in the same section\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\nproto = icmp\ndstports = 8\n",
+		":22: dstports: needs proto = tcp or proto = udp in the same section\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\nproto = udp\ndstports = 80443\n",
+		":22: dstports: \"80443\" is over 65535; allowed: PORT or LOW-HIGH in 0..65535, "
+		"with proto = tcp or udp\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\n[allow a]\n",
+		":21: [allow a] stands a second time, first on line 18\n");
+	bad(TWO "[allow a]\nfrom = work\nto = x\nsrcports = 3\n",
+		":21: srcports: unknown key in [allow a]; allowed: from, to, proto, dstports\n");
+	/* One name for a port, a qube, a forward and an allow is nobody's mistake. */
+	conf_free(good(TWO "[allow work]\nfrom = work\nto = x\n"
+			   "[forward work]\nforwardtype = internal\nproto = tcp\n"
+			   "srcports = 1\nqube = work\n"));
+}
+
+static void
+test_forward_counts(void)
+{
+	static char text[1 << 20];
+	size_t used = (size_t)snprintf(text, sizeof(text), "%s", TWO);
+	struct conf *conf;
+
+	for (unsigned i = 0; i < FORWARDS_MAX; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+			"[forward f%u]\nforwardtype = external\nproto = tcp\nsrcports = %u\n"
+			"qube = work\n",
+			i, i + 1);
+	for (unsigned i = 0; i < ALLOWS_MAX; i++)
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "[allow f%u]\nfrom = work\nto = x\n", i);
+	conf = good(text);
+	CU_ASSERT_EQUAL(conf->forward_count, 1024);
+	CU_ASSERT_EQUAL(conf->allow_count, 1024);
+	CU_ASSERT_STRING_EQUAL(conf->forwards[1023].name, "f1023");
+	conf_free(conf);
+	strcpy(text + used, "[forward more]\n[allow more]\n");
+	bad(text, ":8210: more than 1024 forwards\n:8211: more than 1024 allows\n");
+}
+
+static void
 test_all_errors(void)
 {
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
@@ -685,7 +1132,12 @@ test_random(void)
 	bool sound = true;
 
 	for (unsigned round = 0; round < 4000; round++) {
-		char text[] = GOOD "mac = 00:16:3e:5e:6c:00\n[timeouts]\nother = 600\n";
+		char text[] = GOOD "mac = 00:16:3e:5e:6c:00\nflows = 99\n[timeouts]\n"
+				   "other = 600\n" FORWARD(
+					   "80-81") "srchost = 10.0.0.0/8\n"
+						    "[qube x]\naddress = 10.137.0.17\n"
+						    "[allow a]\nfrom = work\nto = x\nproto = tcp\n"
+						    "dstports = 5-6\n";
 		struct conf *conf;
 
 		for (unsigned i = 0; i <= round % 6; i++) {
@@ -726,6 +1178,17 @@ main(void)
 		{"ports", test_ports},
 		{"the uplink", test_uplink},
 		{"qubes", test_qubes},
+		{"limits of all qubes and of one", test_limits},
+		{"zero is a number", test_zero_is_a_number},
+		{"filters", test_filter},
+		{"MSS clamps", test_mss_clamp},
+		{"every value of a forward arrives", test_forward_values},
+		{"ports of forwards", test_forward_ports},
+		{"keys of forwards", test_forward_keys},
+		{"sources of forwards", test_forward_source},
+		{"forwards that overlap", test_forward_overlap},
+		{"allows", test_allows},
+		{"a thousand forwards and no more", test_forward_counts},
 		{"all errors of a file are reported", test_all_errors},
 		{"a flood of errors is cut", test_error_flood},
 		{"a thousand qubes and no more", test_counts},
