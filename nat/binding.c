@@ -4,19 +4,28 @@
  *
  * A binding is one 64-bit word in a table indexed by external port: whose it is, and how many flows
  * use it. It is free when the word is zero. All changes are one compare-and-swap of the word, so
- * any worker may take or release any binding at any time and nobody ever waits.
+ * any worker may take or release any binding at any time and nobody ever waits. Exactly one taker
+ * sees a word go from zero to something, and exactly one releaser sees it go back: these two are
+ * told that the qube has a port more or less, so whatever they count by it is exact.
  *
- * A pair of inside address and port has a fixed sequence of external ports: its own port (kept when
+ * A pair of qube and port has a fixed sequence of external ports: its own port (kept when
  * possible), then a keyed random walk through the same class. It gets the first one that is free.
  * When the same pair asks again it must find the binding it has (RFC 4787 REQ-1), although ports
  * before it in the sequence may have become free since. Therefore the table counts, per preferred
  * port, how many bindings live away from it. Only if there are some does a search look through the
- * whole sequence for its own before it takes a free port; the usual case is one or two words.
+ * whole sequence for its own before it takes a free port; the usual case is one or two words. It
+ * begins with a hint, where the pair was put: a second binding that it got for one destination may
+ * come earlier in the sequence, and what a snapshot brought back may not be in the sequence at all
+ * when that is of a new secret.
  *
  * That is exact for one worker. Two workers that open the first two flows of the same pair at the
  * same instant walk the same sequence and meet at the same word, unless a third gives back an
  * earlier one between their looks; then the pair has two external ports until the flows of one of
- * them end. Both work, and no port ever has two owners.
+ * them end. Both work, both count, and no port ever has two owners.
+ *
+ * Reserved ports are looked at only where a binding begins. Which ports are reserved changes with
+ * the policy, and workers change over one after the other; a binding that is there is joined and
+ * ends with its flows.
  */
 #include "nat/binding.h"
 
@@ -32,6 +41,8 @@
  * How far a search goes. With nine of ten ports taken, 128 steps find none once in 700,000 times.
  */
 #define PROBES 128U
+/* More than there ever are pairs without their own port, or nearly. */
+#define HINTS 8192U
 
 /* A binding as one word: index of the qube 16, its port 16, references 32 bits. */
 #define REFERENCES_MAX UINT32_MAX
@@ -40,9 +51,11 @@
 #define INSIDE_PORT(word) (uint16_t)((word) >> 32)
 #define INSIDE_QUBE(word) (uint16_t)((word) >> 48)
 
+/* 656 KiB, of which the words in use are touched. All ports in host order. */
 struct bindings {
-	_Atomic uint64_t word[PORTS];      /* by external port in host order */
+	_Atomic uint64_t word[PORTS];      /* by external port */
 	_Atomic uint16_t displaced[PORTS]; /* by inside port: bindings that have another */
+	_Atomic uint16_t hint[HINTS];      /* by hash of the pair: where such a one was put last */
 };
 
 enum { BINDINGS_UDP, BINDINGS_ICMP, BINDINGS };
@@ -72,31 +85,37 @@ binding_table_free(struct binding_table *bindings)
 	rte_free(bindings);
 }
 
-static inline struct bindings *
-bindings_of(struct binding_table *table, enum family family, uint8_t protocol)
+static inline unsigned
+bindings_index(uint8_t protocol)
 {
-	return &table->bindings[family][protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP];
+	return protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP;
 }
 
-/* The ports among which a pair may be given one. */
-struct class
-{
+/* A class of ports: those among which a pair may be given one. */
+struct port_range {
 	uint32_t first, size;
 };
 
-static struct class class_of(uint8_t protocol, uint16_t port)
+static struct port_range
+class_of(uint8_t protocol, uint16_t port)
 {
 	if (protocol != IPPROTO_UDP)
-		return (struct class){0, PORTS}; /* identifiers have no classes */
+		return (struct port_range){0, PORTS}; /* identifiers have no classes */
 	if (port < CLASS_BOUNDARY)
-		return (struct class){1, CLASS_BOUNDARY - 1}; /* nobody listens on port 0 */
-	return (struct class){CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
+		return (struct port_range){1, CLASS_BOUNDARY - 1}; /* nobody listens on port 0 */
+	return (struct port_range){CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
+}
+
+static inline bool
+class_has(const struct port_range *class, uint16_t port)
+{
+	return port - class->first < class->size; /* unsigned: below `first` is far above */
 }
 
 /* The keyed random walk through a class. */
 static inline uint16_t
-class_port(
-	const struct flow_secret *secret, const struct class *class, uint64_t seed, unsigned step)
+class_port(const struct flow_secret *secret, const struct port_range *class, uint64_t seed,
+	unsigned step)
 {
 	uint64_t hash = hash_pair(seed, step, secret->word[2], secret->word[3]);
 
@@ -107,12 +126,34 @@ class_port(
 struct search {
 	const struct flow_secret *secret;
 	struct bindings *bindings;
-	struct class class;
 	const struct port_set *reserved;
-	uint32_t inside; /* qube and port, as INSIDE() */
+	struct port_range class;
 	uint64_t seed;
-	uint16_t port; /* host order */
+	uint32_t inside; /* qube and port, as INSIDE() */
+	uint16_t port;   /* host order */
+	unsigned first;  /* step: a UDP sender without a port (0) has none to keep */
 };
+
+static struct search
+search_begin(struct binding_table *table, const struct binding_request *request)
+{
+	const uint64_t *secret = table->secret.word;
+	uint16_t port = rte_be_to_cpu_16(request->port);
+	uint32_t inside = (uint32_t)request->qube << 16 | port;
+	struct port_range class = class_of(request->protocol, port);
+
+	return (struct search){
+		.secret = &table->secret,
+		.bindings = &table->bindings[request->family][bindings_index(request->protocol)],
+		.reserved = request->reserved,
+		.class = class,
+		.seed = hash_pair(inside, (uint64_t)request->family << 8 | request->protocol,
+			secret[1], secret[0]),
+		.inside = inside,
+		.port = port,
+		.first = class_has(&class, port) ? 0 : 1,
+	};
+}
 
 static inline uint16_t
 search_port(const struct search *search, unsigned step)
@@ -121,9 +162,15 @@ search_port(const struct search *search, unsigned step)
 			 : class_port(search->secret, &search->class, search->seed, step);
 }
 
-/* Add a reference to the binding at @p port if it is ours. @return 0, -ENOENT, -EADDRINUSE */
+static inline _Atomic uint16_t *
+search_hint(const struct search *search)
+{
+	return &search->bindings->hint[hash_range(search->seed, HINTS)];
+}
+
+/* Add a reference to the binding at @p port if it is the pair's. @return 0, -ENOENT, -EADDRINUSE */
 static int
-binding_join(const struct search *search, uint16_t port)
+word_join(const struct search *search, uint16_t port)
 {
 	_Atomic uint64_t *binding = &search->bindings->word[port];
 	uint64_t word = atomic_load_explicit(binding, memory_order_relaxed);
@@ -138,56 +185,70 @@ binding_join(const struct search *search, uint16_t port)
 	return -ENOENT;
 }
 
-/* Take @p port if it is free, or join it if the pair has got it meanwhile. */
-static int
-binding_claim(const struct search *search, uint16_t port, bool *fresh)
+/* Begin a binding at @p port. @return false when that is taken, by whomever, or reserved */
+static bool
+word_claim(const struct search *search, uint16_t port)
 {
+	_Atomic uint64_t *binding = &search->bindings->word[port];
+	_Atomic uint16_t *displaced = &search->bindings->displaced[search->port];
 	uint64_t word = 0;
 
-	if (search->reserved != NULL && port_set_has(search->reserved, port))
-		return -ENOENT;
-	*fresh = true;
-
+	if (atomic_load_explicit(binding, memory_order_relaxed) != 0 ||
+		(search->reserved != NULL && port_set_has(search->reserved, port)))
+		return false;
 	/* Counted before it can be found, so that nobody overlooks a binding that is there. */
 	if (port != search->port)
-		atomic_fetch_add_explicit(
-			&search->bindings->displaced[search->port], 1, memory_order_seq_cst);
-	if (atomic_compare_exchange_strong_explicit(&search->bindings->word[port], &word,
+		atomic_fetch_add_explicit(displaced, 1, memory_order_seq_cst);
+	if (atomic_compare_exchange_strong_explicit(binding, &word,
 		    (uint64_t)search->inside << 32 | 1, memory_order_seq_cst, memory_order_relaxed))
-		return 0;
+		return true;
 	if (port != search->port)
-		atomic_fetch_sub_explicit(
-			&search->bindings->displaced[search->port], 1, memory_order_seq_cst);
-	*fresh = false;
-	return binding_join(search, port);
+		atomic_fetch_sub_explicit(displaced, 1, memory_order_seq_cst);
+	return false;
 }
 
-static bool
-binding_is_free(const struct search *search, uint16_t port)
+/* Find the binding that the pair has. @return 0, -ENOENT, -EADDRINUSE */
+static int
+search_join(const struct search *search, uint16_t *port)
 {
-	return atomic_load_explicit(&search->bindings->word[port], memory_order_relaxed) == 0;
+	int error;
+
+	/* Almost always: the pair has its own port, or none. */
+	*port = search->port;
+	error = search->first == 0 ? word_join(search, *port) : -ENOENT;
+	if (error != -ENOENT || atomic_load_explicit(&search->bindings->displaced[search->port],
+					memory_order_seq_cst) == 0)
+		return error;
+
+	*port = atomic_load_explicit(search_hint(search), memory_order_relaxed);
+	error = word_join(search, *port);
+	for (unsigned step = 1; step < PROBES && error == -ENOENT; step++) {
+		*port = search_port(search, step);
+		error = word_join(search, *port);
+	}
+	return error;
 }
 
-static struct search
-search_begin(struct binding_table *bindings, const struct binding_request *request)
+/* Begin a binding for the pair, unless another worker just did. @return 0, -EADDRINUSE */
+static int
+search_claim(const struct search *search, uint16_t *port, bool *fresh)
 {
-	uint16_t wanted = rte_be_to_cpu_16(request->port);
+	for (unsigned step = search->first; step < PROBES; step++) {
+		int error;
 
-	return (struct search){
-		.secret = &bindings->secret,
-		.bindings = bindings_of(bindings, request->family, request->protocol),
-		.class = class_of(request->protocol, wanted),
-		.reserved = request->reserved,
-		.inside = (uint32_t)request->qube << 16 | wanted,
-		.port = wanted,
-	};
-}
-
-static void
-search_seed(struct search *search, const struct binding_request *request)
-{
-	search->seed = hash_pair(search->inside, (uint64_t)request->family << 8 | request->protocol,
-		search->secret->word[1], search->secret->word[0]);
+		*port = search_port(search, step);
+		*fresh = word_claim(search, *port);
+		if (*fresh) {
+			if (*port != search->port)
+				atomic_store_explicit(
+					search_hint(search), *port, memory_order_relaxed);
+			return 0;
+		}
+		error = word_join(search, *port);
+		if (error != -ENOENT)
+			return error;
+	}
+	return -EADDRINUSE;
 }
 
 int
@@ -195,47 +256,28 @@ binding_take(struct binding_table *bindings, const struct binding_request *reque
 	rte_be16_t *external, bool *fresh)
 {
 	struct search search = search_begin(bindings, request);
-	/* Port 0 is nobody's: a UDP sender without a port gets any of its class. */
-	unsigned first = search.port < search.class.first ? 1 : 0;
-	_Atomic uint16_t *displaced = &search.bindings->displaced[search.port];
-	unsigned step;
-	int error;
+	uint16_t port;
+	int error = search_join(&search, &port);
 
 	*fresh = false;
-	if (first == 0) {
-		/* Almost always: the pair has its own port, or can have it. */
-		error = binding_join(&search, search.port);
-		if (error == -ENOENT &&
-			atomic_load_explicit(displaced, memory_order_seq_cst) == 0 &&
-			binding_is_free(&search, search.port))
-			error = binding_claim(&search, search.port, fresh);
-		if (error != -ENOENT) {
-			*external = request->port;
-			return error;
-		}
-	}
-	search_seed(&search, request);
-	if (atomic_load_explicit(displaced, memory_order_seq_cst) != 0) {
-		for (step = 1; step < PROBES; step++) {
-			uint16_t candidate = search_port(&search, step);
+	if (error == -ENOENT)
+		error = search_claim(&search, &port, fresh);
+	if (error == 0)
+		*external = rte_cpu_to_be_16(port);
+	return error;
+}
 
-			error = binding_join(&search, candidate);
-			if (error != -ENOENT) {
-				*external = rte_cpu_to_be_16(candidate);
-				return error;
-			}
-		}
-	}
-	for (step = first; step < PROBES; step++) {
-		uint16_t candidate = search_port(&search, step);
+int
+binding_join(
+	struct binding_table *bindings, const struct binding_request *request, rte_be16_t *external)
+{
+	struct search search = search_begin(bindings, request);
+	uint16_t port;
+	int error = search_join(&search, &port);
 
-		error = binding_claim(&search, candidate, fresh);
-		if (error != -ENOENT) {
-			*external = rte_cpu_to_be_16(candidate);
-			return error;
-		}
-	}
-	return -EADDRINUSE;
+	if (error == 0)
+		*external = rte_cpu_to_be_16(port);
+	return error;
 }
 
 int
@@ -244,15 +286,12 @@ binding_take_another(
 {
 	struct search search = search_begin(bindings, request);
 
-	search_seed(&search, request);
 	for (unsigned step = 1; step < PROBES; step++) {
-		uint16_t candidate = search_port(&search, step);
-		bool fresh = false;
+		uint16_t port = search_port(&search, step);
 
-		if (candidate == search.port || !binding_is_free(&search, candidate) ||
-			binding_claim(&search, candidate, &fresh) != 0)
+		if (port == search.port || !word_claim(&search, port))
 			continue;
-		*external = rte_cpu_to_be_16(candidate);
+		*external = rte_cpu_to_be_16(port);
 		return 0;
 	}
 	return -EADDRINUSE;
@@ -264,19 +303,21 @@ binding_take_exact(struct binding_table *bindings, const struct binding_request 
 {
 	struct search search = search_begin(bindings, request);
 	uint16_t port = rte_be_to_cpu_16(external);
-	int error = binding_join(&search, port);
 
 	*fresh = false;
-	if (error == -ENOENT)
-		error = binding_claim(&search, port, fresh);
-	return error == 0 ? 0 : -EADDRINUSE;
+	if (!class_has(&search.class, port))
+		return -EADDRINUSE;
+	*fresh = word_claim(&search, port);
+	if (*fresh && port != search.port)
+		atomic_store_explicit(search_hint(&search), port, memory_order_relaxed);
+	return *fresh || word_join(&search, port) == 0 ? 0 : -EADDRINUSE;
 }
 
 uint16_t
 binding_release(
 	struct binding_table *bindings, enum family family, uint8_t protocol, rte_be16_t external)
 {
-	struct bindings *table = bindings_of(bindings, family, protocol);
+	struct bindings *table = &bindings->bindings[family][bindings_index(protocol)];
 	uint16_t port = rte_be_to_cpu_16(external);
 	_Atomic uint64_t *binding = &table->word[port];
 	uint64_t word = atomic_load_explicit(binding, memory_order_relaxed);
@@ -300,8 +341,7 @@ bool
 binding_find(const struct binding_table *bindings, enum family family, uint8_t protocol,
 	rte_be16_t external, uint16_t *qube, rte_be16_t *port)
 {
-	const struct bindings *table =
-		&bindings->bindings[family][protocol == IPPROTO_UDP ? BINDINGS_UDP : BINDINGS_ICMP];
+	const struct bindings *table = &bindings->bindings[family][bindings_index(protocol)];
 	uint64_t word = atomic_load_explicit(
 		&table->word[rte_be_to_cpu_16(external)], memory_order_relaxed);
 
@@ -316,7 +356,7 @@ int
 binding_tcp(struct flow_table *table, const struct flow_secret *secret,
 	const struct port_set *reserved, struct tuple *reply)
 {
-	static const struct class class = {CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
+	static const struct port_range class = {CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
 	/* With a counter (RFC 6056 algorithm 3): whoever wants the same port walks elsewhere. */
 	uint64_t seed = flow_hash(secret, reply) + flow_opened(table);
 	enum direction direction;
