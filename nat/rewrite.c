@@ -106,7 +106,7 @@ rewrite_l4(struct rte_mbuf *mbuf, const struct packet *packet, const struct flow
 static inline uint32_t
 identification(const struct flow_secret *secret, const struct packet *packet, uint32_t old)
 {
-	/* Both halves of the secret that flow_hash does not use for this pair of words. */
+	/* The words of the secret that had no part in the last step of flow_hash. */
 	return (uint32_t)hash_pair(packet->hash, (uint64_t)packet->direction << 32 | old,
 		secret->word[2], secret->word[3]);
 }

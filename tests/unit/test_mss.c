@@ -248,7 +248,7 @@ test_hostile(void)
 		bool lower;
 
 		for (unsigned i = 0; i < length; i++)
-			options[i] = rand() % 8 == 0 ? (uint8_t)rand() : (uint8_t)(rand() % 6);
+			options[i] = (uint8_t)(rand() % 8 == 0 ? rand() : rand() % 6);
 		value = value_at(options, length);
 		lower = value != UINT32_MAX && (options[value] << 8 | options[value + 1]) > limit;
 		at = build(rand() % 2 == 0 ? FAMILY_IPV4 : FAMILY_IPV6, SYN, options, length,
