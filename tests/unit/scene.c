@@ -323,12 +323,14 @@ becomes(struct rte_mbuf *mbuf, const struct scene *scene, struct flow *flow)
 {
 	const struct packet *packet = packet_of(mbuf);
 	enum direction direction = !scene->quoted;
-	struct tuple seen =
-		tuple_reversed(&scene->tuple[direction]); /* the quoted one, over there */
+	/* of the quoted packet, on the side where the error comes in */
+	struct tuple seen = tuple_reversed(&scene->tuple[direction]);
 	bool right;
 
-	if (scene_relate(mbuf) != REASON_NONE)
+	if (scene_relate(mbuf) != REASON_NONE) {
+		rte_pktmbuf_free(mbuf);
 		return false;
+	}
 	right = memcmp(&packet->tuple, &scene->tuple[direction], sizeof(packet->tuple)) == 0 &&
 		packet->quoted_l4 == quote_offset(scene) + quoted_header(scene) &&
 		address_equal(&packet->outer[1], &seen.source);
