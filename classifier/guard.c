@@ -8,6 +8,9 @@
  * nor to himself. ARP and neighbour discovery carry addresses of their own, and those are held to
  * the same rules. The answer to all of it is silence.
  *
+ * Fragments are held to all of this one by one, so that none waits for its datagram that could not
+ * have come as a packet. The datagram then passes here once more, with its ports.
+ *
  * Only compares with what the port and the policy hold ready: no table is searched for a packet
  * that belongs to a flow.
  */
@@ -60,6 +63,38 @@ ipv6_is_martian(const union address *address)
 	return ipv6_is_multicast(address) || ipv6_is_link_local(address) ||
 	       (address->half[0] == 0 &&
 		       (address->word[2] == 0 || address->word[2] == RTE_BE32(0xffff)));
+}
+
+/* Whom an IPv6 address could be known to, beyond those that are no host's at all. */
+enum reach {
+	REACH_GLOBAL,
+	REACH_UNIQUE_LOCAL,  /* RFC 4193: fc00::/7 */
+	REACH_DOCUMENTATION, /* RFC 3849, RFC 9637: 2001:db8::/32, 3fff::/20 */
+};
+
+static inline enum reach
+ipv6_reach(const union address *address)
+{
+	if ((address->v6[0] & 0xfe) == 0xfc)
+		return REACH_UNIQUE_LOCAL;
+	if (address->word[0] == RTE_BE32(0x20010db8) ||
+		(address->word[0] & RTE_BE32(0xfffff000)) == RTE_BE32(0x3fff0000))
+		return REACH_DOCUMENTATION;
+	return REACH_GLOBAL;
+}
+
+/*
+ * Nobody out there has an address that is not routed there (RFC 6092 REC-3 and REC-7),
+ * unless the uplink is such a place itself, as in a laboratory or behind another NAT.
+ */
+static inline bool
+ipv6_reaches_uplink(const struct policy *policy, const union address *source)
+{
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+	enum reach reach = ipv6_reach(source);
+
+	return likely(reach == REACH_GLOBAL) ||
+	       (uplink->has[FAMILY_IPV6] && reach == ipv6_reach(&uplink->address[FAMILY_IPV6]));
 }
 
 bool
@@ -126,7 +161,8 @@ guard_nd(const struct policy *policy, const struct qube *qube, const struct pack
 			return REASON_SOURCE_ADDRESS;
 		return REASON_NONE;
 	}
-	if (ipv6_is_multicast(source))
+	/* Unspecified is who has no address yet; a link may have all kinds of addresses. */
+	if (ipv6_is_martian(source) && !ipv6_is_link_local(source) && !address_is_zero(source))
 		return REASON_MARTIAN_SOURCE;
 	if (policy_owner(policy, FAMILY_IPV6, source, &owner_qube) != OWNER_NONE)
 		return REASON_NEIGHBOUR_DISCOVERY;
@@ -219,6 +255,8 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 		return (ethernet->dst_addr.addr_bytes[0] & 1) != 0 ? REASON_MARTIAN_DESTINATION
 								   : REASON_OTHER_MAC;
 	if (unlikely(address_is_martian(family, &packet->tuple.source)))
+		return REASON_MARTIAN_SOURCE;
+	if (family == FAMILY_IPV6 && unlikely(!ipv6_reaches_uplink(policy, &packet->tuple.source)))
 		return REASON_MARTIAN_SOURCE;
 	if (unlikely(address_equal(&packet->tuple.source, &packet->tuple.destination)))
 		return REASON_LAND;

@@ -4,9 +4,15 @@
  *
  * Nothing in a frame is believed before its length has been checked against both the frame and the
  * length its own IP header announces. Whatever a router must not forward blindly ends here, with
- * the reason: VLAN tags, broken headers, source routes, fragments, extension headers that are
- * unknown, misplaced or too many. Ethernet padding behind the IP packet is cut off, so that no
- * later stage sees it and none of it leaves on the other side.
+ * the reason: VLAN tags, broken headers, source routes, extension headers that are unknown,
+ * misplaced or too many. Ethernet padding behind the IP packet is cut off, so that no later stage
+ * sees it and none of it leaves on the other side.
+ *
+ * A fragment passes with its addresses and without ports: nobody may take it for more than a part.
+ * What can be said of it alone is said here, above all that the first one holds all headers (RFC
+ * 1858, RFC 7112); what it takes its brothers to see is for nat/fragment.c, which makes a datagram
+ * of them that is then parsed like any other packet. An IPv6 packet in one single fragment is no
+ * part of anything: it loses its fragment header and goes on (RFC 6946).
  *
  * ICMP checksums are verified (RFC 5508 REQ-3); those of TCP and UDP are their receivers' affair
  * unless the NIC has already found them wrong.
@@ -33,11 +39,13 @@
 
 /* RFC 8504 section 5.3 lets a node limit the chain; real packets carry one or two. */
 #define EXTENSION_HEADERS_MAX 4
+#define FRAGMENT_HEADER ((uint32_t)sizeof(struct rte_ipv6_fragment_ext))
 /*
  * From the start of the packet to the upper layer, so that all headers fit the least MTU (RFC 7112
- * section 4; 60 is the longest TCP header). It also keeps them in the first mbuf of any copy.
+ * section 4; 60 is the longest TCP header), also behind a fragment header that is put in on the way
+ * out. It also keeps them in the first mbuf of any copy.
  */
-#define HEADER_CHAIN_MAX (1280 - 60)
+#define HEADER_CHAIN_MAX (1280 - 60 - FRAGMENT_HEADER)
 #define IPPROTO_MOBILITY 135
 #define IPPROTO_HIP 139
 #define IPPROTO_SHIM6 140
@@ -215,6 +223,72 @@ trim_padding(struct rte_mbuf *mbuf, struct packet *packet, uint32_t ip_length)
 	return REASON_NONE;
 }
 
+/*
+ * The upper layer's header must lie in the first fragment, whole: rules look at nothing else (RFC
+ * 1858 section 3, RFC 7112 section 5). What is wrong with it whatever may follow ends here too.
+ */
+static enum reason
+check_first_fragment(
+	const struct rte_mbuf *mbuf, const struct packet *packet, uint8_t protocol, uint32_t at)
+{
+	uint32_t contiguous = rte_pktmbuf_data_len(mbuf) - at;
+	const uint8_t *l4 = packet_header(mbuf, at, const uint8_t *);
+
+	switch (protocol) {
+	case IPPROTO_UDP:
+		return contiguous < sizeof(struct rte_udp_hdr) ? REASON_FRAGMENT : REASON_NONE;
+	case IPPROTO_TCP: {
+		uint32_t header;
+
+		if (contiguous < sizeof(struct rte_tcp_hdr))
+			return REASON_FRAGMENT;
+		header = (uint32_t)(((const struct rte_tcp_hdr *)l4)->data_off >> 4) * 4;
+		if (header < sizeof(struct rte_tcp_hdr))
+			return REASON_L4_HEADER;
+		return contiguous < header ? REASON_FRAGMENT : REASON_NONE;
+	}
+	case IPPROTO_ICMP:
+		if (packet->tuple.family == FAMILY_IPV6)
+			return REASON_L4_HEADER;
+		return contiguous < ICMP_HEADER ? REASON_FRAGMENT : REASON_NONE;
+	case IPPROTO_ICMPV6:
+		if (packet->tuple.family == FAMILY_IPV4)
+			return REASON_L4_HEADER;
+		if (contiguous < ICMP_HEADER)
+			return REASON_FRAGMENT;
+		/* RFC 6980: nobody may send these in fragments */
+		return l4[0] >= ICMP6_ND_FIRST && l4[0] <= ICMP6_ND_LAST
+			       ? REASON_NEIGHBOUR_DISCOVERY
+			       : REASON_NONE;
+	default:
+		return REASON_NONE;
+	}
+}
+
+/* A fragment whose part of the datagram starts at l4_offset. */
+static enum reason
+check_fragment(struct rte_mbuf *mbuf, struct packet *packet, bool more)
+{
+	uint32_t length = packet->frame_length - packet->l4_offset;
+
+	packet->flags |= PACKET_FRAGMENT;
+	packet->payload_offset = packet->l4_offset;
+	/* Whatever a device took it for, it has no checksum of its own and no segments. */
+	mbuf->ol_flags &= ~OFFLOADS_OF_TCP_AND_UDP;
+	/* Offsets count in units of eight bytes: all but the last part are made of such. */
+	return length == 0 || (more && length % 8 != 0) ? REASON_FRAGMENT : REASON_NONE;
+}
+
+static enum reason
+parse_ipv4_fragment(struct rte_mbuf *mbuf, struct packet *packet, uint16_t fragment)
+{
+	enum reason reason = check_fragment(mbuf, packet, (fragment & RTE_IPV4_HDR_MF_FLAG) != 0);
+
+	if (reason != REASON_NONE || (fragment & RTE_IPV4_HDR_OFFSET_MASK) != 0)
+		return reason;
+	return check_first_fragment(mbuf, packet, packet->tuple.protocol, packet->l4_offset);
+}
+
 static enum reason
 check_ipv4_options(const uint8_t *options, unsigned length)
 {
@@ -280,9 +354,6 @@ parse_ipv4(struct rte_mbuf *mbuf, struct packet *packet)
 		if (reason != REASON_NONE)
 			return reason;
 	}
-	if (unlikely((ip->fragment_offset &
-			     RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0))
-		return REASON_FRAGMENT;
 	reason = trim_padding(mbuf, packet, total);
 	if (unlikely(reason != REASON_NONE))
 		return reason;
@@ -294,25 +365,36 @@ parse_ipv4(struct rte_mbuf *mbuf, struct packet *packet)
 	if ((ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_DF_FLAG)) != 0)
 		packet->flags |= PACKET_DF;
 	packet->l4_offset = (uint16_t)(packet->l3_offset + header);
+	if (unlikely((ip->fragment_offset &
+			     RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0))
+		return parse_ipv4_fragment(mbuf, packet, rte_be_to_cpu_16(ip->fragment_offset));
 	return parse_l4(mbuf, packet);
 }
 
+/* Where a walk along the IPv6 headers has come to. */
+struct chain {
+	uint32_t at;
+	uint8_t next; /* protocol number of what lies there */
+	unsigned headers;
+	bool fragment; /* the walk is beyond a fragment header */
+};
+
 /*
  * Walk the extension headers (RFC 8200 section 4). Hop-by-hop options may only come first;
- * destination options may pass; routing headers may not; a fragment ends the walk.
+ * destination options may pass; routing headers may not. The walk ends where the upper layer
+ * starts, or at a fragment header, of which a packet has one at most.
  */
 static enum reason
-walk_extensions(const struct rte_mbuf *mbuf, struct packet *packet, uint8_t next)
+walk_extensions(const struct rte_mbuf *mbuf, const struct packet *packet, struct chain *chain)
 {
-	uint32_t at = packet->l3_offset + (uint32_t)sizeof(struct rte_ipv6_hdr);
 	uint32_t end = RTE_MIN((uint32_t)rte_pktmbuf_data_len(mbuf), packet->frame_length);
 
-	for (unsigned headers = 0;; headers++) {
+	for (;; chain->headers++) {
 		const uint8_t *extension;
 
-		switch (next) {
+		switch (chain->next) {
 		case IPPROTO_HOPOPTS:
-			if (headers != 0)
+			if (chain->headers != 0 || chain->fragment)
 				return REASON_EXTENSION_HEADER;
 			break;
 		case IPPROTO_DSTOPTS:
@@ -320,7 +402,7 @@ walk_extensions(const struct rte_mbuf *mbuf, struct packet *packet, uint8_t next
 		case IPPROTO_ROUTING:
 			return REASON_SOURCE_ROUTE;
 		case IPPROTO_FRAGMENT:
-			return REASON_FRAGMENT;
+			return chain->fragment ? REASON_FRAGMENT : REASON_NONE;
 		case IPPROTO_NONE:
 		case IPPROTO_MOBILITY:
 		case IPPROTO_HIP:
@@ -329,22 +411,89 @@ walk_extensions(const struct rte_mbuf *mbuf, struct packet *packet, uint8_t next
 		case IPPROTO_TEST_TWO:
 			return REASON_EXTENSION_HEADER;
 		default:
-			packet->tuple.protocol = next;
-			packet->l4_offset = (uint16_t)at;
 			return REASON_NONE;
 		}
-		if (headers == EXTENSION_HEADERS_MAX)
+		if (chain->headers == EXTENSION_HEADERS_MAX)
 			return REASON_EXTENSION_HEADER;
-		if (end - at < 8)
+		if (end - chain->at < 8)
 			return REASON_TRUNCATED;
-		extension = packet_header(mbuf, at, const uint8_t *);
-		if (end - at < ((uint32_t)extension[1] + 1) * 8)
+		extension = packet_header(mbuf, chain->at, const uint8_t *);
+		if (end - chain->at < ((uint32_t)extension[1] + 1) * 8)
 			return REASON_TRUNCATED;
-		next = extension[0];
-		at += ((uint32_t)extension[1] + 1) * 8;
-		if (at - packet->l3_offset > HEADER_CHAIN_MAX)
+		chain->next = extension[0];
+		chain->at += ((uint32_t)extension[1] + 1) * 8;
+		if (chain->at - packet->l3_offset > HEADER_CHAIN_MAX)
 			return REASON_EXTENSION_HEADER;
 	}
+}
+
+void
+parse_cut_fragment_header(struct rte_mbuf *mbuf, uint32_t l3_offset, uint32_t at)
+{
+	uint8_t *frame = rte_pktmbuf_mtod(mbuf, uint8_t *);
+	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)(frame + l3_offset);
+	uint32_t header = l3_offset + (uint32_t)sizeof(*ip);
+	uint8_t *next = &ip->proto;
+
+	while (header != at) {
+		next = &frame[header];
+		header += ((uint32_t)frame[header + 1] + 1) * 8;
+	}
+	*next = frame[at];
+	ip->payload_len =
+		rte_cpu_to_be_16((uint16_t)(rte_be_to_cpu_16(ip->payload_len) - FRAGMENT_HEADER));
+	memmove(frame + FRAGMENT_HEADER, frame, at);
+	(void)rte_pktmbuf_adj(mbuf, FRAGMENT_HEADER);
+}
+
+/* Without its header, which says nothing, the packet is a whole one (RFC 6946). */
+static enum reason
+parse_atomic_fragment(struct rte_mbuf *mbuf, struct packet *packet, struct chain *chain)
+{
+	enum reason reason;
+
+	chain->next =
+		packet_header(mbuf, chain->at, const struct rte_ipv6_fragment_ext *)->next_header;
+	parse_cut_fragment_header(mbuf, packet->l3_offset, chain->at);
+	packet->frame_length -= FRAGMENT_HEADER;
+	reason = walk_extensions(mbuf, packet, chain);
+	if (reason != REASON_NONE)
+		return reason;
+	packet->tuple.protocol = chain->next;
+	packet->l4_offset = (uint16_t)chain->at;
+	reason = parse_l4(mbuf, packet);
+	if (reason == REASON_NONE && (packet->flags & PACKET_ND) != 0)
+		return REASON_NEIGHBOUR_DISCOVERY; /* RFC 6980 */
+	return reason;
+}
+
+static enum reason
+parse_ipv6_fragment(struct rte_mbuf *mbuf, struct packet *packet, struct chain *chain)
+{
+	uint32_t end = RTE_MIN((uint32_t)rte_pktmbuf_data_len(mbuf), packet->frame_length);
+	const struct rte_ipv6_fragment_ext *header;
+	enum reason reason;
+	uint16_t fragment;
+
+	if (end - chain->at < sizeof(*header))
+		return REASON_TRUNCATED;
+	header = packet_header(mbuf, chain->at, const struct rte_ipv6_fragment_ext *);
+	fragment = rte_be_to_cpu_16(header->frag_data) & RTE_IPV6_FRAG_USED_MASK;
+	chain->fragment = true;
+	if (fragment == 0)
+		return parse_atomic_fragment(mbuf, packet, chain);
+
+	chain->next = header->next_header;
+	packet->tuple.protocol = chain->next;
+	chain->at += FRAGMENT_HEADER;
+	packet->l4_offset = (uint16_t)chain->at;
+	reason = check_fragment(mbuf, packet, RTE_IPV6_GET_MF(fragment) != 0);
+	if (reason != REASON_NONE || RTE_IPV6_GET_FO(fragment) != 0)
+		return reason;
+	reason = walk_extensions(mbuf, packet, chain);
+	if (reason != REASON_NONE)
+		return reason == REASON_TRUNCATED ? REASON_FRAGMENT : reason;
+	return check_first_fragment(mbuf, packet, chain->next, chain->at);
 }
 
 static enum reason
@@ -352,6 +501,7 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 {
 	const struct rte_ipv6_hdr *ip =
 		packet_header(mbuf, packet->l3_offset, const struct rte_ipv6_hdr *);
+	struct chain chain = {.at = packet->l3_offset + (uint32_t)sizeof(*ip)};
 	uint32_t total;
 	enum reason reason;
 
@@ -373,9 +523,14 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 		(const uint8_t *)ip + offsetof(struct rte_ipv6_hdr, dst_addr),
 		sizeof(union address));
 	packet->ttl = ip->hop_limits;
-	reason = walk_extensions(mbuf, packet, ip->proto);
+	chain.next = ip->proto;
+	reason = walk_extensions(mbuf, packet, &chain);
 	if (reason != REASON_NONE)
 		return reason;
+	if (unlikely(chain.next == IPPROTO_FRAGMENT))
+		return parse_ipv6_fragment(mbuf, packet, &chain);
+	packet->tuple.protocol = chain.next;
+	packet->l4_offset = (uint16_t)chain.at;
 	return parse_l4(mbuf, packet);
 }
 
@@ -450,5 +605,18 @@ parse_burst(struct rte_mbuf **burst, unsigned count)
 enum reason
 parse_datagram(struct rte_mbuf *mbuf)
 {
-	return parse_burst(&mbuf, 1) == 1 ? REASON_NONE : packet_of(mbuf)->reason;
+	struct packet *packet = packet_of(mbuf);
+	uint16_t fragment_size = packet->fragment_size;
+
+	(void)parse_burst(&mbuf, 1);
+	packet->fragment_size = fragment_size;
+	if (packet->reason == REASON_NONE) {
+		/* Neither may be in a datagram whose first fragment has passed; do not rely on it.
+		 */
+		if ((packet->flags & PACKET_FRAGMENT) != 0)
+			packet->reason = REASON_FRAGMENT;
+		else if ((packet->flags & PACKET_ND) != 0)
+			packet->reason = REASON_NEIGHBOUR_DISCOVERY;
+	}
+	return packet->reason;
 }
