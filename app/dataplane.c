@@ -18,9 +18,7 @@
 #define POOL_CACHE 256
 /* Everything that can hold mbufs at once: device rings, hand-over, bursts, waiting packets. */
 #define MBUFS_PER_PORT 1024
-#define MBUFS_FOR_FRAGMENTS 4096
-#define MBUFS_PER_WORKER \
-	(MBUFS_FOR_FRAGMENTS + HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
+#define MBUFS_PER_WORKER (HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
 #define MBUFS_LEAST 8192
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
@@ -185,7 +183,8 @@ static int
 allocate(struct dataplane *dataplane, const struct conf *conf)
 {
 	unsigned mbufs = dataplane->port_count * MBUFS_PER_PORT +
-			 dataplane->worker_count * (unsigned)MBUFS_PER_WORKER;
+			 dataplane->worker_count *
+				 ((unsigned)MBUFS_PER_WORKER + fragment_table_mbufs(DATAGRAMS));
 	int error = 0;
 
 	dataplane->ports =

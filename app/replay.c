@@ -44,6 +44,9 @@
 /* Timers run at least this often in a silence. */
 #define STEP_MS 1000
 
+/* No fragment waits longer than this (nat/timeout.h). */
+#define FRAGMENTS_END_MS (130 * 1000)
+
 /*
  * A longer silence is shortened to this: nothing outlives it (the longest timeout is five days),
  * and differences of the 32-bit millisecond clock stay unambiguous.
@@ -511,7 +514,7 @@ frame_take(struct replay *replay, const struct capture_frame *frame)
 	input.own = frame->length >= sizeof(*ethernet) &&
 		    memcmp(&ethernet->src_addr, replay->dataplane->ports[port].mac,
 			    RTE_ETHER_ADDR_LEN) == 0;
-	if (replay->burst_count == replay->options.burst || replay->log.waiting == VERDICT_WINDOW ||
+	if (replay->burst_count == replay->options.burst || replay->log.waiting >= VERDICT_WINDOW ||
 		(replay->burst_count != 0 &&
 			(port != replay->burst_port || now_ms != replay->burst_ms)))
 		status = burst_run(replay);
@@ -532,8 +535,11 @@ frame_take(struct replay *replay, const struct capture_frame *frame)
 	}
 
 	input.serial = ++replay->serial;
-	verdict_expect(&replay->log, &input);
 	replay->read[port]++;
+	if (verdict_expect(&replay->log, &input) < 0) {
+		rte_pktmbuf_free(mbuf);
+		return -ENOMEM;
+	}
 	if (mbuf == NULL)
 		return 0;
 	*packet_of(mbuf) = (struct packet){.in_port = port, .serial = input.serial};
@@ -560,6 +566,7 @@ feed(struct replay *replay)
 	}
 	if (merge != NULL) {
 		int taken = 0;
+		uint32_t end_ms;
 
 		while ((status = capture_merge_next(merge, &replay->report, &frame)) == 1 &&
 			(taken = frame_take(replay, &frame)) == 0)
@@ -569,11 +576,20 @@ feed(struct replay *replay)
 		taken = burst_run(replay);
 		if (taken < 0)
 			status = taken;
+		end_ms = replay->burst_ms;
 		if (status < 0)
 			report_line(&replay->report,
 				"sluice-replay: ended there, after %" PRIu32
 				" packets; what follows was not replayed",
 				replay->serial);
+		/* What still waits for the rest of its datagram has waited for nothing. */
+		while (replay->started && replay->log.waiting > 0 && status >= 0 &&
+			replay->burst_ms - end_ms < FRAGMENTS_END_MS) {
+			replay->burst_ms += STEP_MS;
+			service_all(replay, replay->burst_ms);
+			verdict_flush(&replay->log);
+		}
+		verdict_finish(&replay->log);
 		if (replay->log.lost != 0) {
 			report_line(&replay->report,
 				"sluice-replay: %" PRIu64 " packets left no verdict",

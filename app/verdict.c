@@ -19,6 +19,7 @@
  */
 #include "app/verdict.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <netinet/in.h>
@@ -35,12 +36,21 @@ static const char *const verdict_names[VERDICT_COUNT] = {
 	[VERDICT_JOINED] = "joined",
 };
 
-void
+int
 verdict_expect(struct verdict_log *log, const struct verdict_input *input)
 {
-	if (log->waiting == VERDICT_WINDOW)
-		abort(); /* the caller flushes after every burst */
+	if (log->waiting == log->capacity) {
+		unsigned capacity = log->capacity * 2 + VERDICT_WINDOW;
+		struct verdict_record *record =
+			reallocarray(log->record, capacity, sizeof(*record));
+
+		if (record == NULL)
+			return -ENOMEM;
+		log->record = record;
+		log->capacity = capacity;
+	}
 	log->record[log->waiting++] = (struct verdict_record){.input = *input};
+	return 0;
 }
 
 static struct verdict_record *
@@ -208,10 +218,11 @@ record_write(const struct verdict_log *log, const struct verdict_record *record)
 	json_decref(line);
 }
 
-void
-verdict_flush(struct verdict_log *log)
+/* Write and count the first @p count records. */
+static void
+records_write(struct verdict_log *log, unsigned count)
 {
-	for (unsigned i = 0; i < log->waiting; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		const struct verdict_record *record = &log->record[i];
 
 		if (record->input.own)
@@ -224,7 +235,29 @@ verdict_flush(struct verdict_log *log)
 		if (log->file != NULL)
 			record_write(log, record);
 	}
-	log->waiting = 0;
+	log->waiting -= count;
+	memmove(log->record, log->record + count, log->waiting * sizeof(log->record[0]));
+}
+
+void
+verdict_flush(struct verdict_log *log)
+{
+	unsigned ended = 0;
+
+	while (ended < log->waiting && (log->record[ended].done || log->record[ended].input.own))
+		ended++;
+	if (ended > 0)
+		records_write(log, ended);
+}
+
+void
+verdict_finish(struct verdict_log *log)
+{
+	if (log->waiting > 0)
+		records_write(log, log->waiting);
+	free(log->record);
+	log->record = NULL;
+	log->capacity = 0;
 }
 
 static void

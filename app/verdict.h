@@ -17,7 +17,7 @@ struct verdict_input {
 	bool own;         /* sent by the firewall itself when it was captured: not replayed */
 };
 
-/* Packets on their way: between verdict_expect and verdict_flush at most this many. */
+/* Packets after which it is time for a verdict_flush. */
 #define VERDICT_WINDOW (2 * BURST_MAX)
 
 struct verdict_record {
@@ -31,28 +31,36 @@ struct verdict_log {
 	FILE *file; /* NULL: no lines */
 	const char *path;
 	bool nanoseconds;
+	/* announced and not written yet: serials are consecutive */
 	unsigned waiting;
-	struct verdict_record record[VERDICT_WINDOW];
+	unsigned capacity;
+	struct verdict_record *record;
 	/* packets per verdict and reason; sent by the firewall itself; lost in the data plane */
 	uint64_t count[VERDICT_COUNT][REASON_COUNT];
 	uint64_t own;
 	uint64_t lost;
 };
 
-/** Announce a packet, in order of serial numbers. */
-void verdict_expect(struct verdict_log *log, const struct verdict_input *input);
+/** Announce a packet, in order of serial numbers. @return 0 or -ENOMEM */
+int verdict_expect(struct verdict_log *log, const struct verdict_input *input);
 
-/** The input of a packet announced since the last flush; NULL when there is none. */
+/** The input of a packet that is not written yet; NULL when it is. */
 const struct verdict_input *verdict_input(const struct verdict_log *log, uint32_t serial);
 
 /** A packet_trace_fn: take the verdict of a packet. @p context is the log */
 void verdict_trace(void *context, const struct rte_mbuf *mbuf, const struct packet *packet);
 
 /**
- * Write the lines of all announced packets, in order. A packet without a verdict, which would be a
- * fault of the data plane, gets the verdict "lost".
+ * Write the lines of announced packets, in order, up to the first one whose way has not ended: a
+ * fragment may wait for others.
  */
 void verdict_flush(struct verdict_log *log);
+
+/**
+ * Write the rest, and free all. A packet without a verdict, which would be a fault of the data
+ * plane, gets the verdict "lost".
+ */
+void verdict_finish(struct verdict_log *log);
 
 /** Write the table of packets per verdict and reason. */
 void verdict_table(const struct verdict_log *log, FILE *out);

@@ -595,6 +595,7 @@ datagram_join(struct fragment_table *table, struct datagram *datagram)
 	else
 		ipv6_make_whole(head, packet->l3_offset, datagram);
 	packet->fragment_size = datagram->longest;
+	packet->fragment_id = rte_be_to_cpu_32(datagram->name.identification);
 	datagram_empty(table, datagram);
 	datagram_close(table, datagram);
 	return head;
@@ -650,6 +651,7 @@ fragment_take(struct fragment_table *table, struct rte_mbuf *mbuf, struct accoun
 	uint32_t limit, uint32_t now_ms, uint32_t deadline_ms, struct rte_mempool *pool)
 {
 	struct datagram *datagram;
+	uint32_t serial;
 	enum reason reason;
 	struct name name;
 	uint64_t hash;
@@ -668,9 +670,13 @@ fragment_take(struct fragment_table *table, struct rte_mbuf *mbuf, struct accoun
 		table->exits.drop(table->exits.context, mbuf, reason);
 		return NULL;
 	}
-	return datagram->end_known && datagram->bytes == datagram->reach
-		       ? datagram_join(table, datagram)
-		       : NULL;
+	if (!datagram->end_known || datagram->bytes != datagram->reach)
+		return NULL;
+	/* What the datagram causes is caused by its last part to come: it goes on as that one. */
+	serial = packet_of(mbuf)->serial;
+	packet_of(mbuf)->serial = packet_of(datagram->first->mbuf)->serial;
+	packet_of(datagram->first->mbuf)->serial = serial;
+	return datagram_join(table, datagram);
 }
 
 unsigned

@@ -175,7 +175,6 @@ rewrite_error(const struct flow_secret *secret, struct rte_mbuf *mbuf, const str
 void
 rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, unsigned count)
 {
-	(void)secret;
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
@@ -190,11 +189,4 @@ rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, u
 			rewrite_ipv6(mbuf, packet, packet->flow);
 		rewrite_l4(mbuf, packet, packet->flow);
 	}
-}
-
-uint32_t
-rewrite_identification(const struct flow_secret *secret, const struct packet *packet, uint32_t old)
-{
-	(void)secret, (void)packet;
-	return old;
 }
