@@ -45,15 +45,15 @@ static const struct {
 #define OBJECTS(type, elements, counter, most)                                        \
 	.object_size = sizeof(struct type), .array = offsetof(struct conf, elements), \
 	.count = offsetof(struct conf, counter), .line = offsetof(struct type, line), .max = most
-	[SECTION_SLUICE] = {"sluice"},
-	[SECTION_GATEWAY] = {"gateway"},
+	[SECTION_SLUICE] = {.name = "sluice"},
+	[SECTION_GATEWAY] = {.name = "gateway"},
 	[SECTION_PORT] = {"port", OBJECTS(conf_port, ports, port_count, PORTS_MAX)},
 	[SECTION_QUBE] = {"qube", OBJECTS(conf_qube, qubes, qube_count, QUBES_MAX)},
 	[SECTION_FORWARD] = {"forward",
 		OBJECTS(conf_forward, forwards, forward_count, FORWARDS_MAX)},
 	[SECTION_ALLOW] = {"allow", OBJECTS(conf_allow, allows, allow_count, ALLOWS_MAX)},
-	[SECTION_LIMITS] = {"limits"},
-	[SECTION_TIMEOUTS] = {"timeouts"},
+	[SECTION_LIMITS] = {.name = "limits"},
+	[SECTION_TIMEOUTS] = {.name = "timeouts"},
 #undef OBJECTS
 };
 _Static_assert(offsetof(struct conf_port, name) == 0 && offsetof(struct conf_qube, name) == 0 &&

@@ -98,6 +98,10 @@ rules() {
 
 printf '%s\n' "$good" >"$conf"
 check 'a good file passes, or nothing below means anything' "$conf" 0
+examples=$(dirname "$0")/../../conf
+cp "$examples/sluice.conf.example" "$directory/example.conf"
+cp "$examples/work.rules.example" "$directory/work.rules"
+check 'the example passes' "$directory/example.conf" 0
 
 # files
 check 'missing file' "$directory/absent.conf" 1 "$directory/absent.conf: No such file"

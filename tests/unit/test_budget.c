@@ -63,6 +63,7 @@ test_at_once(void)
 static struct account shared;
 static atomic_uint held, most_held, taken_all, refused_all;
 static uint32_t clock_ms;
+static pthread_barrier_t all_there;
 
 static void *
 take_and_give(void *context)
@@ -70,7 +71,8 @@ take_and_give(void *context)
 	uint64_t state = (uintptr_t)context;
 	unsigned mine = 0, taken = 0, refused = 0;
 
-	for (unsigned i = 0; i < 100000; i++) {
+	pthread_barrier_wait(&all_there);
+	for (unsigned i = 0; i < 1000000; i++) {
 		state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
 		if (mine == 0 || (state >> 40) % 2 == 0) {
 			unsigned now, most;
@@ -100,6 +102,18 @@ take_and_give(void *context)
 	return NULL;
 }
 
+#define TAKES 5000000
+
+static void *
+take_only(void *context)
+{
+	(void)context;
+	pthread_barrier_wait(&all_there);
+	for (unsigned i = 0; i < TAKES; i++)
+		budget_take(&shared, BUDGET_FLOWS, UINT32_MAX);
+	return NULL;
+}
+
 static void
 run_threads(void *(*run)(void *))
 {
@@ -110,10 +124,12 @@ run_threads(void *(*run)(void *))
 	atomic_store(&most_held, 0);
 	atomic_store(&taken_all, 0);
 	atomic_store(&refused_all, 0);
+	pthread_barrier_init(&all_there, NULL, THREADS);
 	for (uintptr_t i = 0; i < THREADS; i++)
 		CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, run, (void *)(i + 1)), 0);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&all_there);
 }
 
 static void
@@ -124,6 +140,9 @@ test_at_once_together(void)
 	CU_ASSERT_EQUAL(budget_used(&shared, BUDGET_HALF_OPEN), 0);
 	CU_ASSERT(atomic_load(&refused_all) > 0);
 	CU_ASSERT_EQUAL(atomic_load(&shared.refused[BUDGET_HALF_OPEN]), atomic_load(&refused_all));
+	/* Where nobody is refused all of them write all the time: nothing gets lost. */
+	run_threads(take_only);
+	CU_ASSERT_EQUAL(budget_used(&shared, BUDGET_FLOWS), THREADS * TAKES);
 }
 
 /* Take until it is refused. @return how many were had */
@@ -177,8 +196,15 @@ test_window_limit(void)
 	CU_ASSERT_EQUAL(atomic_load(&account.refused[BUDGET_ANSWERS]), 1);
 	CU_ASSERT_TRUE(budget_take_now(&account, BUDGET_ANSWERS, 1, 1100));
 	CU_ASSERT_FALSE(budget_take_now(&account, BUDGET_ANSWERS, 9, 1200));
-	/* The greatest limit there is. */
-	CU_ASSERT_TRUE(budget_take_now(&account, BUDGET_NEW_FLOWS, UINT32_MAX / 2, 100));
+	/* Up to the greatest limit there is, no bit of what is left gets lost. */
+	for (unsigned bit = 0; bit < 31; bit++) {
+		uint32_t now = 100000 * (bit + 1);
+
+		CU_ASSERT_TRUE(
+			budget_take_now(&account, BUDGET_NEW_FLOWS, (UINT32_C(1) << bit) + 1, now));
+		CU_ASSERT_TRUE(budget_take_now(&account, BUDGET_NEW_FLOWS, 1, now));
+	}
+	CU_ASSERT_TRUE(budget_take_now(&account, BUDGET_NEW_FLOWS, INT32_MAX, 50));
 	CU_ASSERT_EQUAL(drain(&account, 7, 100000), 7);
 }
 
@@ -214,6 +240,9 @@ test_window_skew(void)
 	}
 }
 
+#define WINDOW_TAKES 500000
+#define WINDOW_LIMIT 1900000
+
 /* All times of one burst of taking lie within one second of each other. */
 static void *
 take_in_a_second(void *context)
@@ -221,12 +250,13 @@ take_in_a_second(void *context)
 	uint64_t state = (uintptr_t)context;
 	unsigned taken = 0;
 
-	for (unsigned i = 0; i < 50000; i++) {
+	pthread_barrier_wait(&all_there);
+	for (unsigned i = 0; i < WINDOW_TAKES; i++) {
 		uint32_t apart;
 
 		state = state * UINT64_C(6364136223846793005) + 1442695040888963407;
 		apart = (uint32_t)(state >> 33) % 500;
-		taken += budget_take_now(&shared, BUDGET_NEW_FLOWS, 20000, clock_ms + apart);
+		taken += budget_take_now(&shared, BUDGET_NEW_FLOWS, WINDOW_LIMIT, clock_ms + apart);
 	}
 	atomic_fetch_add(&taken_all, taken);
 	return NULL;
@@ -238,9 +268,9 @@ test_window_together(void)
 	for (unsigned i = 0; i < RTE_DIM(starts); i++) {
 		clock_ms = starts[i];
 		run_threads(take_in_a_second);
-		CU_ASSERT_EQUAL(atomic_load(&taken_all), 20000);
-		CU_ASSERT_EQUAL(
-			atomic_load(&shared.refused[BUDGET_NEW_FLOWS]), THREADS * 50000 - 20000);
+		CU_ASSERT_EQUAL(atomic_load(&taken_all), WINDOW_LIMIT);
+		CU_ASSERT_EQUAL(atomic_load(&shared.refused[BUDGET_NEW_FLOWS]),
+			THREADS * WINDOW_TAKES - WINDOW_LIMIT);
 	}
 }
 

@@ -736,6 +736,7 @@ test_forward_ports(void)
 		{"80 - 90", "is wrong: \"80 \" is not a number"},
 		{"80-90-100", "is wrong: \"90-100\" is not a number"},
 		{"90-80", "runs backwards"},
+		{"81-80", "runs backwards"},
 	};
 	char text[1024], expected[512];
 

@@ -891,7 +891,12 @@ test_indices(void)
 	CU_ASSERT_EQUAL(policy[1]->qubes[2].since, 2);
 	CU_ASSERT_EQUAL(policy[1]->qubes[2].generation, 2);
 	CU_ASSERT_EQUAL(policy[1]->qubes[2].limits.value[0], budgets[0].normal);
-	/* another generation of nobody, and a newcomer that stands first in the file */
+	/* nobody stays the same nobody */
+	CU_ASSERT_EQUAL_FATAL(policy_build(&world.conf, policy[1], 0, &report, &policy[2]), 0);
+	CU_ASSERT_EQUAL(policy[2]->qubes[2].since, 2);
+	CU_ASSERT_EQUAL(policy[2]->qubes[2].generation, 2);
+	policy_free(policy[2]);
+	/* and then a newcomer that stands first in the file takes the place */
 	world.conf.qube_count = 3;
 	world.qubes[2] = world.qubes[1];
 	world.qubes[1] = world.qubes[0];

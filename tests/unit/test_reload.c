@@ -273,8 +273,8 @@ test_all(void)
 	struct conf *running, *wanted;
 
 	snprintf(text, sizeof(text), "%s", changed("workers = 2\nflows = 4096", "workers = 1\n\n"));
-	memcpy(strstr(text, "10.137.0.16"), "10.137.0.26", 11);
-	memcpy(strstr(text, "iface=a"), "iface=b", 7);
+	strstr(text, "10.137.0.16")[strlen("10.137.0.")] = '2';
+	strstr(text, "iface=a")[strlen("iface=")] = 'b';
 	reload(text, ":2: workers: 1 instead of 2\n"
 		     ":1: flows: 262144 instead of 4096\n"
 		     ":20: device: dpdk:net_tap0,iface=b instead of dpdk:net_tap0,iface=a\n"
