@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
 #define ETHER_HEADER 14
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
@@ -228,7 +230,9 @@ put_l4(uint8_t *at, const struct frame_spec *spec)
 	case IPPROTO_TCP:
 		put16(at, spec->source_port);
 		put16(at + 2, spec->destination_port);
-		put16(at + 6, 1000); /* sequence */
+		/* every end starts at 1000, so that handshakes fit together */
+		put16(at + 6, (spec->tcp_flags & TCP_SYN) != 0 ? 1000 : 1001);
+		put16(at + 10, (spec->tcp_flags & TCP_ACK) != 0 ? 1001 : 0);
 		at[12] = (uint8_t)((TCP_HEADER + spec->tcp_options) / 4 << 4);
 		at[13] = spec->tcp_flags;
 		put16(at + 14, 64240);
