@@ -47,8 +47,8 @@ struct loop {
 	} workers[];
 };
 
-static uint32_t
-loop_now_ms(const struct loop *loop)
+uint32_t
+loop_now(const struct loop *loop)
 {
 	unsigned __int128 elapsed = rte_rdtsc() - loop->start_tsc;
 
@@ -81,7 +81,7 @@ loop_main(void *argument)
 	unsigned idle = 0;
 
 	while (!atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
-		uint32_t now_ms = loop_now_ms(loop);
+		uint32_t now_ms = loop_now(loop);
 		unsigned handled = 0;
 
 		for (unsigned i = 0; i < own->port_count; i++) {

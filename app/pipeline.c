@@ -84,8 +84,7 @@ worker_adopt(struct worker *worker, struct flow *flow)
 	return true;
 }
 
-/* The way to an address beyond the uplink. */
-static enum reason
+enum reason
 route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way)
 {

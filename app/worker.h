@@ -84,6 +84,14 @@ void pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned cou
  */
 bool worker_adopt(struct worker *worker, struct flow *flow);
 
+/**
+ * Find the way to an address beyond the uplink: the next hop is that host or the gateway of the
+ * family. Reads `policy` and `now_ms` of @p worker.
+ * @return REASON_NONE with @p way set, or why there is none
+ */
+enum reason route_find(struct worker *worker, enum family family, const union address *destination,
+	struct flow_way *way);
+
 /** End a packet: count, answer, trace and free it. */
 void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason);
 
