@@ -17,9 +17,10 @@ static const uint8_t magic[8] = {0x89, 's', 'l', 'u', 'i', 'c', 'e', '\n'};
 
 /* Numbers. */
 
-/* A place in a record, and which way it is gone through. */
+/* A record, how far it has been gone through, and which way. */
 struct codec {
-	uint8_t *at;
+	uint8_t *bytes;
+	size_t at;
 	bool writing;
 };
 
@@ -27,9 +28,9 @@ static inline void
 codec_bytes(struct codec *codec, void *value, size_t size)
 {
 	if (codec->writing)
-		memcpy(codec->at, value, size);
+		memcpy(codec->bytes + codec->at, value, size);
 	else
-		memcpy(value, codec->at, size);
+		memcpy(value, codec->bytes + codec->at, size);
 	codec->at += size;
 }
 
@@ -127,7 +128,7 @@ snapshot_header_write(uint8_t bytes[SNAPSHOT_HEADER_SIZE], const struct snapshot
 	uint8_t name[sizeof(magic)];
 
 	memcpy(name, magic, sizeof(magic));
-	header_fields((struct codec){.at = bytes, .writing = true}, name, &ours, &copy);
+	header_fields((struct codec){.bytes = bytes, .writing = true}, name, &ours, &copy);
 }
 
 const char *
@@ -138,7 +139,7 @@ snapshot_header_read(
 	uint8_t name[sizeof(magic)];
 
 	*header = (struct snapshot_header){0};
-	header_fields((struct codec){.at = (uint8_t *)(uintptr_t)bytes}, name, &found, header);
+	header_fields((struct codec){.bytes = (uint8_t *)(uintptr_t)bytes}, name, &found, header);
 	if (memcmp(name, magic, sizeof(magic)) != 0)
 		return "it does not begin like a snapshot";
 	if (found.version != SNAPSHOT_VERSION)
@@ -203,7 +204,7 @@ snapshot_port_write(uint8_t bytes[SNAPSHOT_PORT_SIZE], const struct snapshot_por
 
 	if (copy.qube == QUBE_NONE || !mac_valid(copy.mac))
 		memset(copy.mac, 0, sizeof(copy.mac));
-	port_fields((struct codec){.at = bytes, .writing = true}, &copy);
+	port_fields((struct codec){.bytes = bytes, .writing = true}, &copy);
 }
 
 const char *
@@ -212,7 +213,7 @@ snapshot_port_read(const uint8_t bytes[SNAPSHOT_PORT_SIZE], const struct snapsho
 {
 	static const uint8_t none[sizeof(port->mac)];
 
-	if (!port_fields((struct codec){.at = (uint8_t *)(uintptr_t)bytes}, port))
+	if (!port_fields((struct codec){.bytes = (uint8_t *)(uintptr_t)bytes}, port))
 		return "a port has something where nothing may be";
 	if (!name_valid(port->name))
 		return "a port has no valid name";
@@ -270,8 +271,7 @@ end_fields(struct codec *codec, struct tcp_end *end)
 	return end->max_window == max_window && rest >> 6 == 0;
 }
 
-/* Inlined with a known `writing`: a million flows go through here twice. */
-static __rte_always_inline bool
+static bool
 flow_fields(struct codec codec, struct snapshot_flow *flow)
 {
 	bool valid;
@@ -386,7 +386,7 @@ snapshot_flow_write(uint8_t bytes[SNAPSHOT_FLOW_SIZE], const struct snapshot_flo
 
 	if (flow_check(flow, header) != NULL)
 		return false;
-	return flow_fields((struct codec){.at = bytes, .writing = true}, &copy);
+	return flow_fields((struct codec){.bytes = bytes, .writing = true}, &copy);
 }
 
 const char *
@@ -394,7 +394,7 @@ snapshot_flow_read(const uint8_t bytes[SNAPSHOT_FLOW_SIZE], const struct snapsho
 	struct snapshot_flow *flow)
 {
 	memset(flow, 0, sizeof(*flow));
-	if (!flow_fields((struct codec){.at = (uint8_t *)(uintptr_t)bytes}, flow))
+	if (!flow_fields((struct codec){.bytes = (uint8_t *)(uintptr_t)bytes}, flow))
 		return "a flow has something where nothing may be";
 	for (unsigned i = 0; i < 2; i++) {
 		flow->tuple[i].family = flow->family;

@@ -97,7 +97,7 @@ flow_same(const struct flow *a, const struct flow *b)
 
 struct conversation {
 	uint8_t protocol;
-	enum plane_port port;           /* of the qube */
+	uint16_t port;                  /* of the qube */
 	const char *remote;             /* as the qube knows it */
 	const char *behind;             /* as it really is; NULL: the same */
 	uint16_t own_port, remote_port; /* identifier, in ICMP */
@@ -197,7 +197,7 @@ tcp_length(uint8_t flags, uint32_t payload)
 
 /* The one frame that leaves, through @p port; into `frame`. */
 static struct frame_view
-left_by(struct plane *plane, enum plane_port port)
+left_by(struct plane *plane, uint16_t port)
 {
 	struct sent *sent = plane_next(plane, port);
 
@@ -507,7 +507,7 @@ probe_send(struct plane *plane, const struct conversation *talk, const struct pr
 		moved.remote_next += (uint32_t)probe->off;
 		build_remote(&moved, probe->flags);
 	}
-	plane_send(plane, (uint16_t)(probe->own ? talk->port : PLANE_UPLINK), &frame);
+	plane_send(plane, probe->own ? talk->port : (uint16_t)PLANE_UPLINK, &frame);
 	for (uint16_t port = 0; port < PLANE_PORTS; port++) {
 		outcome->frames[port] = plane_waiting(plane, port);
 		while ((sent = plane_next(plane, port)) != NULL) {
@@ -585,8 +585,8 @@ test_tcp_states(void)
 /* --- neighbours --- */
 
 static void
-send_arp(struct plane *plane, enum plane_port port, uint16_t opcode, const uint8_t *to,
-	const uint8_t *mac, const char *sender, const char *target)
+send_arp(struct plane *plane, uint16_t port, uint16_t opcode, const uint8_t *to, const uint8_t *mac,
+	const char *sender, const char *target)
 {
 	frame_arp(&frame, opcode, to, mac, sender, target);
 	plane_send(plane, port, &frame);
@@ -619,7 +619,7 @@ test_on_link(void)
 
 /* Which MAC the port of a qube has. */
 static uint64_t
-peer_mac(const struct plane *plane, enum plane_port port)
+peer_mac(const struct plane *plane, uint16_t port)
 {
 	return neighbour_mac(plane->dataplane->ports[port].neighbours, NEIGHBOUR_PEER, NULL);
 }
