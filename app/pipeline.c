@@ -387,7 +387,7 @@ forward(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	for (unsigned i = 0; i < count; i++)
 		if (likely(route_one(worker, burst[i], packet_of(burst[i]))))
 			burst[left++] = burst[i];
-	rewrite_burst(burst, left);
+	rewrite_burst(&worker->dataplane->secret, burst, left);
 	for (unsigned i = 0; i < left; i++) {
 		struct packet *packet = packet_of(burst[i]);
 

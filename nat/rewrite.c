@@ -6,6 +6,12 @@
  * of the other direction's tuple reversed; where nothing is translated those are the ones it came
  * with, and writing them again costs less than asking. Checksums are never computed anew: the
  * flow holds the one's-complement differences, and a sum that was wrong on arrival stays wrong.
+ *
+ * An IPv4 packet that may be fragmented gets a fresh identification: masquerade puts the counters
+ * of many qubes behind one address, where they would collide and tell the qubes apart, and whoever
+ * can foretell an identification can slip a fragment of his own into the datagram. It is a keyed
+ * hash of the old one, the flow and the direction: no state, the same in every replay. One that may
+ * not be fragmented keeps what it has, which nobody will ever read (RFC 6864 section 4.1).
  */
 #include "nat/rewrite.h"
 
@@ -95,18 +101,47 @@ rewrite_l4(struct rte_mbuf *mbuf, const struct packet *packet, const struct flow
 	}
 }
 
+static inline uint32_t
+identification(const struct flow_secret *secret, const struct packet *packet, uint32_t old)
+{
+	/* The words of the secret that had no part in the last step of flow_hash. */
+	return (uint32_t)hash_pair(packet->hash, (uint64_t)packet->direction << 32 | old,
+		secret->word[2], secret->word[3]);
+}
+
+uint32_t
+rewrite_identification(const struct flow_secret *secret, const struct packet *packet, uint32_t old)
+{
+	return identification(secret, packet, old);
+}
+
+/* @return what a fresh identification adds to the sum of the header */
+static inline uint16_t
+rewrite_packet_id(
+	const struct flow_secret *secret, const struct packet *packet, struct rte_ipv4_hdr *ip)
+{
+	rte_be16_t old = ip->packet_id;
+
+	ip->packet_id =
+		rte_cpu_to_be_16((uint16_t)identification(secret, packet, rte_be_to_cpu_16(old)));
+	return checksum_sum_add(ip->packet_id, (uint16_t)~old);
+}
+
 static inline void
-rewrite_ipv4(struct rte_mbuf *mbuf, const struct packet *packet, const struct flow *flow)
+rewrite_ipv4(const struct flow_secret *secret, struct rte_mbuf *mbuf, const struct packet *packet,
+	const struct flow *flow)
 {
 	struct rte_ipv4_hdr *ip = packet_header(mbuf, packet->l3_offset, struct rte_ipv4_hdr *);
 	const rte_be32_t *other = flow->v4[!packet->direction];
+	uint16_t delta =
+		checksum_sum_add(checksum_delta(flow->address_delta, packet->direction), HOP_DELTA);
 
 	ip->src_addr = other[1];
 	ip->dst_addr = other[0];
 	ip->time_to_live--;
-	ip->hdr_checksum = checksum_adjust(ip->hdr_checksum,
-		checksum_sum_add(
-			checksum_delta(flow->address_delta, packet->direction), HOP_DELTA));
+	if ((packet->flags & PACKET_DF) == 0)
+		delta = checksum_sum_add(delta, rewrite_packet_id(secret, packet, ip));
+	ip->hdr_checksum = checksum_adjust(ip->hdr_checksum, delta);
 }
 
 static void
@@ -123,14 +158,14 @@ rewrite_ipv6(struct rte_mbuf *mbuf, const struct packet *packet, const struct fl
 }
 
 void
-rewrite_burst(struct rte_mbuf *const *burst, unsigned count)
+rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
 
 		if (likely(packet->tuple.family == FAMILY_IPV4))
-			rewrite_ipv4(mbuf, packet, packet->flow);
+			rewrite_ipv4(secret, mbuf, packet, packet->flow);
 		else
 			rewrite_ipv6(mbuf, packet, packet->flow);
 		rewrite_l4(mbuf, packet, packet->flow);

@@ -14,7 +14,11 @@
 
 static struct rte_mempool *pool;
 static struct flow_table *table;
+static const struct flow_secret secret = {
+	{0x1f83d9abfb41bd6b, 0x5be0cd19137e2179, 0x6a09e667f3bcc908, 0xbb67ae8584caa73b}};
 static struct frame before, after;
+/* What the IPv4 packet in `after` should have as its identification. */
+static uint16_t fresh;
 
 /* A frame, and how its flow sees it from the other side. */
 struct translation {
@@ -71,7 +75,10 @@ rewrite(const struct translation *translation, enum direction direction, uint64_
 	CU_ASSERT_EQUAL(memcmp(&packet_of(mbuf)->tuple, &here, sizeof(here)), 0);
 	packet_of(mbuf)->flow = flow;
 	packet_of(mbuf)->direction = (uint8_t)direction;
-	rewrite_burst(&mbuf, 1);
+	packet_of(mbuf)->hash = flow_hash(&secret, &here);
+	fresh = (uint16_t)rewrite_identification(
+		&secret, packet_of(mbuf), (uint32_t)before.bytes[18] << 8 | before.bytes[19]);
+	rewrite_burst(&secret, &mbuf, 1);
 	frame_of_mbuf(&after, mbuf);
 	rte_pktmbuf_free(mbuf);
 	flow_close(table, flow);
@@ -129,13 +136,19 @@ is_right(const struct translation *translation)
 	}
 	if (frame_faults(after.bytes, after.length) != 0)
 		return false;
+	if (translation->family == FAMILY_IPV4 && (before.bytes[20] & 0x40) == 0 &&
+		(after.bytes[18] << 8 | after.bytes[19]) != fresh)
+		return false;
 	/* Undo what may change: all else must be as it was. */
 	undone = after;
 	memcpy(undone.bytes + addresses, before.bytes + addresses, 2 * size);
-	if (translation->family == FAMILY_IPV4)
+	if (translation->family == FAMILY_IPV4) {
+		if ((before.bytes[20] & 0x40) == 0)
+			memcpy(undone.bytes + 18, before.bytes + 18, 2);
 		memcpy(undone.bytes + 22, before.bytes + 22, 4); /* TTL to checksum */
-	else
+	} else {
 		undone.bytes[21] = before.bytes[21];
+	}
 	if (translation->protocol == IPPROTO_TCP || translation->protocol == IPPROTO_UDP)
 		memcpy(undone.bytes + view.l4, before.bytes + view.l4, 4);
 	if (is_icmp(translation))
@@ -392,6 +405,7 @@ random_rounds(bool partial, unsigned rounds)
 			.payload = (uint16_t)(rand() % 40),
 			.ttl = (uint8_t)(1 + rand() % 255),
 			.tcp_options = (uint8_t)(rand() % 3 * 4),
+			.df = rand() % 2 == 0,
 			.type = translation.family == FAMILY_IPV4 ? (answer ? 0 : 8)
 								  : (answer ? 129 : 128),
 		};
@@ -399,6 +413,11 @@ random_rounds(bool partial, unsigned rounds)
 		if (address_equal(&translation.source, &translation.destination))
 			continue;
 		build(&translation, spec);
+		if (translation.family == FAMILY_IPV4) {
+			before.bytes[18] = (uint8_t)rand();
+			before.bytes[19] = (uint8_t)rand();
+			frame_fix(before.bytes, before.length);
+		}
 		if (partial) {
 			if (is_icmp(&translation))
 				continue;
@@ -453,19 +472,94 @@ test_burst(void)
 		CU_ASSERT_EQUAL(parse_burst(&burst[i], 1), 1);
 		flows[i] = flow_open(table, &here, &there, 1000);
 		packet_of(burst[i])->flow = flows[i];
+		packet_of(burst[i])->hash = flow_hash(&secret, &here);
 	}
-	rewrite_burst(burst, BURST_MAX);
+	rewrite_burst(&secret, burst, BURST_MAX);
 	for (unsigned i = 0; i < BURST_MAX; i++) {
 		out.source_port = (uint16_t)(1000 + i);
 		out.new_source_port = (uint16_t)(60000 - i);
 		build(&out, (struct frame_spec){.payload = (uint16_t)i});
 		frame_of_mbuf(&after, burst[i]);
+		fresh = (uint16_t)rewrite_identification(&secret, packet_of(burst[i]), 0);
 		CU_ASSERT(is_right(&out));
 		flow_close(table, flows[i]);
 	}
 	rte_pktmbuf_free_bulk(burst, BURST_MAX);
-	rewrite_burst(burst, 0);
+	rewrite_burst(&secret, burst, 0);
 	CU_ASSERT_EQUAL(rte_mempool_in_use_count(pool), 0);
+}
+
+/* --- identification --- */
+
+/* The identification with which a packet that has @p old leaves. */
+static uint16_t
+identification_after(const struct translation *translation, uint16_t old, bool df)
+{
+	build(translation, (struct frame_spec){.payload = 10, .df = df});
+	before.bytes[18] = (uint8_t)(old >> 8);
+	before.bytes[19] = (uint8_t)old;
+	frame_fix(before.bytes, before.length);
+	rewrite(translation, DIRECTION_ORIGINAL, 0);
+	CU_ASSERT(is_right(translation));
+	return (uint16_t)(after.bytes[18] << 8 | after.bytes[19]);
+}
+
+static void
+test_identification(void)
+{
+	struct translation out = masquerade(IPPROTO_UDP);
+	unsigned same = 0;
+
+	for (unsigned old = 0; old < 65536; old += 257) {
+		uint16_t once = identification_after(&out, (uint16_t)old, false);
+
+		CU_ASSERT_EQUAL(identification_after(&out, (uint16_t)old, true), old);
+		CU_ASSERT_EQUAL(identification_after(&out, (uint16_t)old, false), once);
+		same += once == old;
+	}
+	CU_ASSERT(same < 4);
+}
+
+/* Every input and every word of the secret count, and no pattern of the old ones is left. */
+static void
+test_unforetold(void)
+{
+	static uint8_t met[65536], steps[65536];
+	struct packet packet = {.hash = 0x0123456789abcdef};
+	struct packet other = packet;
+	uint32_t one = rewrite_identification(&secret, &packet, 7);
+	unsigned distinct = 0;
+	unsigned commonest = 0;
+	uint16_t last = 0;
+
+	for (unsigned bit = 0; bit < 64; bit++) {
+		other.hash = packet.hash ^ UINT64_C(1) << bit;
+		CU_ASSERT_NOT_EQUAL(rewrite_identification(&secret, &other, 7), one);
+	}
+	other = packet;
+	other.direction = DIRECTION_REPLY;
+	CU_ASSERT_NOT_EQUAL(rewrite_identification(&secret, &other, 7), one);
+	for (unsigned bit = 0; bit < 32; bit++)
+		CU_ASSERT_NOT_EQUAL(
+			rewrite_identification(&secret, &packet, 7 ^ UINT32_C(1) << bit), one);
+	for (unsigned word = 2; word < 4; word++) {
+		struct flow_secret changed = secret;
+
+		changed.word[word]++;
+		CU_ASSERT_NOT_EQUAL(rewrite_identification(&changed, &packet, 7), one);
+	}
+	/* a counter goes in; 65,536 random draws meet 1 - 1/e of all numbers */
+	for (uint32_t old = 0; old < 65536; old++) {
+		uint16_t id = (uint16_t)rewrite_identification(&secret, &packet, old);
+		uint16_t step = (uint16_t)(id - last);
+
+		distinct += met[id]++ == 0;
+		steps[step]++;
+		commonest = RTE_MAX(commonest, steps[step]);
+		last = id;
+	}
+	CU_ASSERT(distinct > 41000 && distinct < 42000);
+	CU_ASSERT(commonest < 16);
 }
 
 int
@@ -481,8 +575,9 @@ main(void)
 		{"random translations", test_random},
 		{"random translations, partial checksums", test_partial},
 		{"bursts", test_burst},
+		{"RFC 7857: a fresh identification without DF only", test_identification},
+		{"identifications cannot be foretold", test_unforetold},
 	};
-	static const struct flow_secret secret = {{1, 2, 3, 4}};
 
 	unit_eal();
 	pool = rte_pktmbuf_pool_create("test", 1023, 0,
