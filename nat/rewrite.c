@@ -21,6 +21,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include "nat/icmp.h"
+
 /* TTL and protocol share a 16-bit word of the header: one hop less is 0x0100 less. */
 #define HOP_DELTA ((uint16_t)RTE_BE16(0xfeff))
 
@@ -157,6 +159,19 @@ rewrite_ipv6(struct rte_mbuf *mbuf, const struct packet *packet, const struct fl
 	ip[offsetof(struct rte_ipv6_hdr, hop_limits)]--;
 }
 
+static void
+rewrite_error(const struct flow_secret *secret, struct rte_mbuf *mbuf, const struct packet *packet)
+{
+	icmp_rewrite(mbuf);
+	if (packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0) {
+		struct rte_ipv4_hdr *ip =
+			packet_header(mbuf, packet->l3_offset, struct rte_ipv4_hdr *);
+
+		ip->hdr_checksum =
+			checksum_adjust(ip->hdr_checksum, rewrite_packet_id(secret, packet, ip));
+	}
+}
+
 void
 rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, unsigned count)
 {
@@ -164,6 +179,10 @@ rewrite_burst(const struct flow_secret *secret, struct rte_mbuf *const *burst, u
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
 
+		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
+			rewrite_error(secret, mbuf, packet);
+			continue;
+		}
 		if (likely(packet->tuple.family == FAMILY_IPV4))
 			rewrite_ipv4(secret, mbuf, packet, packet->flow);
 		else
