@@ -55,6 +55,10 @@
 
 #define BURST_DEFAULT 32
 
+#define MTUS_MAX 64
+#define MTU_LEAST 68
+#define MTU_MAX 65535
+
 enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1, /* bad configuration, damaged input, output not written */
@@ -62,10 +66,17 @@ enum exit_status {
 };
 
 struct input {
-	char *port_name;
+	const char *argument; /* PORT=FILE */
+	size_t name_length;   /* of PORT */
 	const char *path;
 	uint16_t port;
 	struct capture *capture;
+};
+
+/* The MTU that a port is to have. */
+struct mtu {
+	const char *argument; /* PORT=N */
+	unsigned bytes;
 };
 
 struct options {
@@ -76,6 +87,8 @@ struct options {
 	unsigned workers; /* 0: as configured */
 	unsigned input_count;
 	struct input *inputs;
+	unsigned mtu_count;
+	struct mtu mtus[MTUS_MAX];
 };
 
 struct replay {
@@ -116,6 +129,7 @@ report_stderr(void *context, const char *line)
 static const char usage[] =
 	"usage: sluice-replay --config FILE --in PORT=FILE.pcap [--in PORT=FILE.pcap]...\n"
 	"                     [--out DIR] [--verdicts FILE] [--burst N] [--workers N]\n"
+	"                     [--mtu PORT=N]...\n"
 	"\n"
 	"Take captured frames through the firewall that FILE configures, without root, hugepages\n"
 	"or a network, and say what became of each.\n"
@@ -133,6 +147,8 @@ static const char usage[] =
 	"  --workers N         in place of the configured number; shows only in which external "
 	"port\n"
 	"                      a TCP connection gets when its own is taken\n"
+	"  --mtu PORT=N        the longest IP packet that PORT takes, 68 to 65535 bytes (default "
+	"65535)\n"
 	"  --help, --version\n"
 	"\n"
 	"A port's own MAC address is found in its captures: where frames of known addresses go, "
@@ -185,13 +201,28 @@ input_add(struct options *options, const char *argument)
 	if (inputs == NULL)
 		return EXIT_FAILED;
 	options->inputs = inputs;
-	inputs[options->input_count] = (struct input){
-		.port_name = strndup(argument, (size_t)(equals - argument)),
+	inputs[options->input_count++] = (struct input){
+		.argument = argument,
+		.name_length = (size_t)(equals - argument),
 		.path = equals + 1,
 	};
-	if (inputs[options->input_count].port_name == NULL)
-		return EXIT_FAILED;
-	options->input_count++;
+	return EXIT_DONE;
+}
+
+static int
+mtu_add(struct options *options, const char *argument)
+{
+	const char *equals = strchr(argument, '=');
+	struct mtu *mtu = &options->mtus[options->mtu_count];
+
+	if (equals == NULL || equals == argument ||
+		!number_parse(equals + 1, MTU_MAX, &mtu->bytes) || mtu->bytes < MTU_LEAST)
+		return usage_error(
+			"--mtu %s: must be PORT=N, N from %u to %u", argument, MTU_LEAST, MTU_MAX);
+	if (options->mtu_count + 1 == MTUS_MAX)
+		return usage_error("--mtu %s: too many of them", argument);
+	mtu->argument = argument;
+	options->mtu_count++;
 	return EXIT_DONE;
 }
 
@@ -206,6 +237,7 @@ options_parse(struct options *options, int argc, char **argv)
 		{"verdicts", required_argument, NULL, 'v'},
 		{"burst", required_argument, NULL, 'b'},
 		{"workers", required_argument, NULL, 'w'},
+		{"mtu", required_argument, NULL, 'm'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -239,6 +271,11 @@ options_parse(struct options *options, int argc, char **argv)
 				return usage_error("--workers %s: must be a number from 1 to %u",
 					optarg, WORKERS_MAX);
 			break;
+		case 'm':
+			status = mtu_add(options, optarg);
+			if (status != EXIT_DONE)
+				return status;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return -1;
@@ -258,29 +295,51 @@ options_parse(struct options *options, int argc, char **argv)
 	return EXIT_DONE;
 }
 
+/* The port whose name @p text starts with, up to @p length bytes. @return -EINVAL, reported */
+static int
+port_find(const struct replay *replay, const char *option, const char *text, size_t length)
+{
+	const struct conf *conf = replay->conf;
+
+	for (unsigned port = 0; port < conf->port_count; port++)
+		if (strlen(conf->ports[port].name) == length &&
+			strncmp(conf->ports[port].name, text, length) == 0)
+			return (int)port;
+	fprintf(stderr, "sluice-replay: %s %s: %s has no port of that name; its ports:", option,
+		text, replay->options.config);
+	for (unsigned port = 0; port < conf->port_count; port++)
+		fprintf(stderr, " %s", conf->ports[port].name);
+	fputc('\n', stderr);
+	return -EINVAL;
+}
+
 /* Find the port of each input. */
 static int
 inputs_resolve(struct replay *replay)
 {
-	const struct conf *conf = replay->conf;
-
 	for (unsigned i = 0; i < replay->options.input_count; i++) {
 		struct input *input = &replay->options.inputs[i];
-		unsigned port = 0;
+		int port = port_find(replay, "--in", input->argument, input->name_length);
 
-		while (port < conf->port_count &&
-			strcmp(conf->ports[port].name, input->port_name) != 0)
-			port++;
+		if (port < 0)
+			return port;
 		input->port = (uint16_t)port;
-		if (port < conf->port_count)
-			continue;
-		fprintf(stderr,
-			"sluice-replay: --in %s=%s: %s has no port of that name; its ports:",
-			input->port_name, input->path, replay->options.config);
-		for (port = 0; port < conf->port_count; port++)
-			fprintf(stderr, " %s", conf->ports[port].name);
-		fputc('\n', stderr);
-		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Give the ports their MTUs. */
+static int
+mtus_set(struct replay *replay)
+{
+	for (unsigned i = 0; i < replay->options.mtu_count; i++) {
+		const struct mtu *mtu = &replay->options.mtus[i];
+		int port = port_find(replay, "--mtu", mtu->argument,
+			(size_t)(strchr(mtu->argument, '=') - mtu->argument));
+
+		if (port < 0)
+			return port;
+		replay->dataplane->ports[port].mtu = (uint16_t)mtu->bytes;
 	}
 	return 0;
 }
@@ -347,6 +406,8 @@ dataplane_start(struct replay *replay)
 	status = inputs_survey(replay, stations);
 	for (unsigned i = 0; i < conf->port_count && status == 0; i++)
 		status = port_replay_open(&replay->dataplane->ports[i], stations[i].mac);
+	/* A capture may begin in the middle of everything. */
+	replay->dataplane->pickup = true;
 	replay->dataplane->trace = verdict_trace;
 	replay->dataplane->trace_context = &replay->log;
 end:
@@ -633,10 +694,8 @@ replay_finish(struct replay *replay)
 			capture_finish(replay->writers[i], &replay->report) < 0)
 			status = -EIO;
 	dataplane_free(replay->dataplane);
-	for (unsigned i = 0; i < replay->options.input_count; i++) {
+	for (unsigned i = 0; i < replay->options.input_count; i++)
 		capture_close(replay->options.inputs[i].capture);
-		free(replay->options.inputs[i].port_name);
-	}
 	free(replay->options.inputs);
 	free(replay->writers);
 	free(replay->read);
@@ -656,7 +715,8 @@ replay_run(struct replay *replay)
 		replay->conf->workers = replay->options.workers;
 	if ((status = inputs_resolve(replay)) < 0 || (status = inputs_open(replay)) < 0 ||
 		(status = eal_start("sluice-replay", replay->conf, true, &replay->report)) < 0 ||
-		(status = dataplane_start(replay)) < 0 || (status = outputs_open(replay)) < 0)
+		(status = dataplane_start(replay)) < 0 || (status = mtus_set(replay)) < 0 ||
+		(status = outputs_open(replay)) < 0)
 		return status;
 	status = feed(replay);
 	summary(replay);

@@ -17,6 +17,9 @@
 #include "nat/mss.h"
 #include "nat/rewrite.h"
 
+#define IPV4_MTU_LEAST 68   /* RFC 791 section 3.2 */
+#define IPV6_MTU_LEAST 1280 /* RFC 8200 section 5 */
+
 enum reason
 route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way)
@@ -204,12 +207,14 @@ transmit_split(struct worker *worker, struct rte_mbuf *mbuf)
 	const struct packet *packet = packet_of(mbuf);
 	uint16_t out = packet->out_port;
 	uint16_t mtu = worker->dataplane->ports[out].mtu;
+	uint16_t least = packet->tuple.family == FAMILY_IPV4 ? IPV4_MTU_LEAST : IPV6_MTU_LEAST;
 	struct rte_mbuf *fragments[FRAGMENTS_PER_DATAGRAM];
 	uint32_t identification;
 	unsigned count;
 
+	/* No longer than it came, but no shorter than what every path takes. */
 	if (packet->fragment_size != 0)
-		mtu = (uint16_t)RTE_MIN(mtu, packet->fragment_size);
+		mtu = (uint16_t)RTE_MIN(mtu, RTE_MAX(packet->fragment_size, least));
 	/* An IPv4 header has got its new one already. */
 	if (packet->tuple.family == FAMILY_IPV4)
 		identification = rte_be_to_cpu_16(

@@ -41,7 +41,7 @@ struct daemon {
 	struct control *control;
 	struct loop *loop;
 	struct event *expiry; /* of the next forward */
-	char *snapshot_path; /* set once the flows in the tables are worth keeping */
+	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 };
 
 static void
