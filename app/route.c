@@ -200,14 +200,12 @@ mss_limit(const struct worker *worker, const struct packet *packet)
 	return (uint16_t)limit;
 }
 
-/* Send a packet in fragments, no longer than those it came in. Takes it. */
-static void
-transmit_split(struct worker *worker, struct rte_mbuf *mbuf)
+void
+route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out)
 {
 	const struct packet *packet = packet_of(mbuf);
-	uint16_t out = packet->out_port;
-	uint16_t mtu = worker->dataplane->ports[out].mtu;
 	uint16_t least = packet->tuple.family == FAMILY_IPV4 ? IPV4_MTU_LEAST : IPV6_MTU_LEAST;
+	uint16_t mtu = worker->dataplane->ports[out].mtu;
 	struct rte_mbuf *fragments[FRAGMENTS_PER_DATAGRAM];
 	uint32_t identification;
 	unsigned count;
@@ -254,7 +252,7 @@ route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		}
 		worker_finish(worker, burst[i], VERDICT_FORWARD);
 		if (unlikely((packet->flags & PACKET_SPLIT) != 0))
-			transmit_split(worker, burst[i]);
+			route_split(worker, burst[i], packet->out_port);
 		else
 			worker_transmit(worker, packet->out_port, burst[i]);
 	}

@@ -612,9 +612,11 @@ parse_datagram(struct rte_mbuf *mbuf)
 {
 	struct packet *packet = packet_of(mbuf);
 	uint16_t fragment_size = packet->fragment_size;
+	uint32_t fragment_id = packet->fragment_id;
 
 	(void)parse_burst(&mbuf, 1);
 	packet->fragment_size = fragment_size;
+	packet->fragment_id = fragment_id;
 	if (packet->reason == REASON_NONE) {
 		/* Neither may be in a datagram whose first fragment has passed; do not rely on it.
 		 */
