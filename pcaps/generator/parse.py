@@ -118,10 +118,8 @@ def l4_headers():
     case.drop(2.2, "uplink", frame, "l4-checksum")
     # a UDP datagram may be shorter than its IP packet: what follows is not looked at
     frame = from_qube(WORK, SERVER, udp(44071, 80, b"datagram, and more", len=16))
-    frame[UDP].chksum = udp_checksum(frame)
-    expect = masqueraded(frame)
-    expect[UDP].chksum = udp_checksum(expect)
-    case.out(3, WORK, frame, expect=expect)
+    frame = ethernet(QUBE_MAC, our_mac("work"), packets.summed(ip_bytes(frame)))
+    case.out(3, WORK, frame)
 
 
 @a_case

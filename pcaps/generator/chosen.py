@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What sluice-replay chooses by its fixed key, and nobody can work out here.
+
+Only where a preserved port is taken there is something to choose. These are the places at which a
+case is recorded, not constructed: the value alone, everything around it is the specification's.
+When nat/binding.c changes its choice, a failing case shows the new value as the port that it got.
+"""
+
+# port-clash: TCP, UDP, ICMP
+CLASH_TCP, CLASH_UDP, CLASH_ICMP = 38846, 59676, 11151
+
+# dns-one-socket: UDP
+ONE_SOCKET_PORT = 63127
+
+# nat66: TCP, UDP, ICMPv6
+CLASH6_TCP, CLASH6_UDP, CLASH6_ICMP = 50006, 50017, 50058
+
+# port-shadow: TCP and UDP ports in place of one that a forward listens on
+SHADOW_TCP, SHADOW_UDP, SHADOW6_UDP = 50106, 50117, 50127
+
+# forward-internal: a qube at its own forward, through the gateway and through the uplink's address
+OWN_GATEWAY, OWN_UPLINK = 50206, 50217
+
+CLASSES = {name: value for name, value in globals().items() if isinstance(value, int)}
+assert all(1024 <= value <= 65535 for value in CLASSES.values()), "the class of ports is kept"
