@@ -23,3 +23,9 @@ OWN_GATEWAY, OWN_UPLINK = 50206, 50217
 
 CLASSES = {name: value for name, value in globals().items() if isinstance(value, int)}
 assert all(1024 <= value <= 65535 for value in CLASSES.values()), "the class of ports is kept"
+
+# fragments-flood: identifications of IPv4 UDP fragments from work to the server that all come
+# together on one worker, whether there are one, two or three
+FLOOD_NAMES = (
+    0x6001, 0x6003, 0x6005, 0x6006, 0x6007, 0x6009, 0x600C, 0x600D, 0x600F, 0x6010, 0x6012, 0x6013
+)  # fmt: skip

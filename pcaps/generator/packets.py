@@ -183,13 +183,16 @@ def cut(packet, lengths, identification=None):
 
 def cut_to(packet, longest, identification=None):
     """A whole packet in fragments of at most @p longest bytes each, as few as can be."""
-    six = version(packet) == 6
-    header = unfragmentable(packet) + 8 if six else (packet[0] & 15) * 4
-    room = (longest - header) // 8 * 8
-    payload = len(packet) - (header - 8 if six else header)
-    if not six and len(packet) <= longest:
+    if len(packet) <= longest:
         return [packet]
-    return cut(packet, [room] * ((payload - 1) // room), identification)
+    six = version(packet) == 6
+    at = unfragmentable(packet) if six else (packet[0] & 15) * 4
+    later = at if six else 20 + len(copied_options(packet[20:at]))
+    total, lengths, header = len(packet) - at, [], at
+    while total - sum(lengths) > longest - header - 8 * six:
+        lengths.append((longest - header - 8 * six) // 8 * 8)
+        header = later
+    return cut(packet, lengths, identification)
 
 
 # Quotations.

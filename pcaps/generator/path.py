@@ -56,26 +56,47 @@ class Path:
         expect = forwarded(frame, our_mac(to), mac_beyond(to, after[2]), **changes)
         return frame, expect
 
-    def go(self, time, direction, make, rule=OF_FLOW, parts=None, **fields):
-        """A packet that passes. @p parts: lengths of the pieces it comes in, but of the last."""
-        more = {key: fields.pop(key) for key in ("order", "times") if key in fields}
+    def pieces(self, direction, make, parts, number, **fields):
+        """A packet, as it must leave if it does, and its pieces: @p parts are their lengths but of
+        the last, @p number is its identification."""
+        if not is_v6(self.sent[0]):
+            fields = {"flags": 0, "id": number, **fields}
         frame, expect = self.frames(direction, make, **fields)
-        if parts is not None:
-            parts = packets.cut(ip_bytes(frame), parts)
+        return frame, expect, packets.cut(ip_bytes(frame), parts, number)
+
+    def go(self, time, direction, make, rule=OF_FLOW, parts=None, number=0x1234, **fields):
+        """A packet that passes, in @p parts if there are any."""
+        more = {key: fields.pop(key) for key in ("order", "times") if key in fields}
+        if parts is None:
+            frame, expect = self.frames(direction, make, **fields)
+        else:
+            frame, expect, parts = self.pieces(direction, make, parts, number, **fields)
         at, to = self.port[direction], self.port[not direction]
         rule = self.rule if rule is OF_FLOW else rule
         self.case.passes(time, at, frame, to, expect, rule, parts, **more)
         return frame
 
-    def stop(self, time, direction, make, reason, rule=OF_FLOW, answer=None, **fields):
+    def stop(
+        self, time, direction, make, reason, rule=OF_FLOW, answer=None, parts=None, **fields
+    ):
         """A packet that does not pass. @p answer makes what its sender hears of frame and port."""
         if rule is OF_FLOW:
             rule = None if reason == "no-flow" else self.rule
-        frame, _ = self.frames(direction, make, **fields)
+        if parts is None:
+            frame, _ = self.frames(direction, make, **fields)
+        else:
+            frame, _, parts = self.pieces(direction, make, parts, fields.pop("number"), **fields)
         at = self.port[direction]
         sent = [] if answer is None else [(at, answer(frame, at))]
-        self.case.add(time, at, frame, sent, verdict="drop", reason=reason, rule=rule)
+        self.case.add(time, at, frame, sent, verdict="drop", reason=reason, rule=rule, parts=parts)
         return frame
+
+    def lost(self, time, direction, make, reason, parts, chosen, number, **fields):
+        """Some pieces of a packet, those @p chosen, which come to nothing."""
+        frame, _, parts = self.pieces(direction, make, parts, number, **fields)
+        for index in chosen:
+            raw = bytes(frame)[:14] + parts[index]
+            self.case.drop(time, self.port[direction], raw, reason)
 
     def udp(self, time, direction, data=b"sluice", **more):
         return self.go(time, direction, lambda a, b: udp(a, b, data), **more)
