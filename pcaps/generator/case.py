@@ -177,9 +177,8 @@ class Case:
         """A frame that arrives, its verdict, and the frames [(port, frame)...] that leave.
 
         With @p parts, the bytes of its fragments, it arrives in those: in @p order, at the same
-        time or at @p times. The first fragment bears the verdict of the whole, the others join it.
-        What leaves bears the time of the first fragment, but cannot leave before the last one has
-        come: cases must see to it that there is one place for it (check_places).
+        time or at @p times. The fragment that makes it whole causes what becomes of it, and bears
+        its verdict; the others have joined it.
         """
         raw = bytes(frame)
         line = {"port": port, "reason": None, "rule": None, "out": None, **verdict}
@@ -193,17 +192,13 @@ class Case:
         if parts is None:
             self.put(time, event)
             return
-        order = order or range(len(parts))
-        group = object()
-        for index, when in zip(order, times or [time] * len(parts), strict=True):
-            part = {**event, "raw": raw[:14] + parts[index], "group": group}
-            if index == 0:
-                part["whole"] = raw[14:]
-                assert when == max(times or [when]), "what leaves would bear an earlier time"
-            else:
-                joined = {"reason": None, "rule": None, "out": None, "verdict": "joined"}
-                part.update({"sent": [], "line": {**line, **joined}})
-            self.put(when, part)
+        order = list(order or range(len(parts)))
+        times = list(times or [time] * len(parts))
+        joined = {**line, "reason": None, "rule": None, "out": None, "verdict": "joined"}
+        for index, when in zip(order[:-1], times[:-1], strict=True):
+            self.put(when, {**event, "raw": raw[:14] + parts[index], "line": joined, "sent": []})
+        last = raw[:14] + parts[order[-1]]
+        self.put(times[-1], {**event, "raw": last, "whole": ip_bytes(frame)})
 
     def put(self, time, event):
         # to the microsecond, unless the case is about nanoseconds
@@ -301,25 +296,11 @@ class Case:
             merged.append(queues[first].pop(0))
         return merged
 
-    def check_places(self):
-        """What leaves must come in one order, wherever bursts begin and end: in that of the packets
-        that caused it and of those with which it could leave at last."""
-        merged, caused = self.merged(), {}
-        groups = {}
-        for place, event in enumerate(merged):
-            groups[event.get("group", place)] = place
-        for place, event in enumerate(merged):
-            for port, _ in event["sent"]:
-                caused.setdefault(port, []).append(groups[event.get("group", place)])
-        for port, places in caused.items():
-            assert places == sorted(places), f"{self.name}: no one order at {port}"
-
     def write(self):
         folder = HERE / self.name
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        self.check_places()
         (folder / "sluice.conf").write_text(self.conf_text())
         for name, rules in self.rules.items():
             if rules is not None:

@@ -13,13 +13,10 @@ CLASH_TCP, CLASH_UDP, CLASH_ICMP = 38846, 59676, 11151
 ONE_SOCKET_PORT = 63127
 
 # nat66: TCP, UDP, ICMPv6
-CLASH6_TCP, CLASH6_UDP, CLASH6_ICMP = 50006, 50017, 50058
+CLASH6_TCP, CLASH6_UDP, CLASH6_ICMP = 16499, 53985, 0x3212
 
 # port-shadow: TCP and UDP ports in place of one that a forward listens on
 SHADOW_TCP, SHADOW_UDP, SHADOW6_UDP = 50106, 50117, 50127
-
-# forward-internal: a qube at its own forward, through the gateway and through the uplink's address
-OWN_GATEWAY, OWN_UPLINK = 50206, 50217
 
 CLASSES = {name: value for name, value in globals().items() if isinstance(value, int)}
 assert all(1024 <= value <= 65535 for value in CLASSES.values()), "the class of ports is kept"

@@ -421,12 +421,12 @@ def path_mtu():
             cut_to_mtu = packets.cut_to(ip_bytes(expect), mtu)
             expect = [bytes(expect)[:14] + part for part in cut_to_mtu]
             at, to = path.port[direction], path.port[not direction]
-            case.passes(when, at, frame, to, expect, path.rule)
+            case.passes(when, at, frame, to, expect, path.rules[THERE])
     # an option that every fragment must have, and one that only the first may have
     option = [IPOption_Router_Alert(), IPOption(b"\x44\x04\x05\x00")]
     frame, expect = path.frames(THERE, sized(3000), flags=0, id=0x5030, options=option)
     expect = [bytes(expect)[:14] + part for part in packets.cut_to(ip_bytes(expect), 1400)]
-    case.passes(4, "work", frame, "uplink", expect, path.rule)
+    case.passes(4, "work", frame, "uplink", expect, path.rules[THERE])
     # TCP asks for no fragments: both of its ends are told
     connection = connect(case, WORK, 41601).open(5)
     connection.no_out(5.1, "PA", "too-big", bytes(1361), answer=told(1400))
@@ -444,12 +444,12 @@ def path_mtu():
             case.drop(6.1, "work", frame, "too-big", "policy", answer_frame, parts=parts)
         else:
             expect = [bytes(expect)[:14] + part for part in packets.cut_to(ip_bytes(expect), 1400)]
-            case.passes(6, "work", frame, "uplink", expect, path.rule, parts)
+            case.passes(6, "work", frame, "uplink", expect, path.rules[THERE], parts)
     frame, expect = path6.frames(THERE, sized(3000, 48))
     parts = packets.cut(ip_bytes(frame), [1448], 0x50000001)
     expect = packets.cut_to(ip_bytes(expect), 1400, 0x50000001)
     expect = [bytes(path6.frames(THERE, sized(8))[1])[:14] + part for part in expect]
-    case.passes(7, "work", frame, "uplink", expect, path6.rule, parts)
+    case.passes(7, "work", frame, "uplink", expect, path6.rules[THERE], parts)
     # the gateway's own answers keep to it, too
     for index, (gateway, six) in enumerate(((GATEWAY, False), (GATEWAY6, True))):
         frame = from_qube(WORK, gateway, ping(9, data=bytes(range(250)) * 12, v6=six))

@@ -107,8 +107,8 @@ def fragments():
     others = theirs.pieces(THERE, filled(100), (48,), 0x4041)
     theirs_in = [packets.with_bytes(part, 4, b"\x40\x40") for part in others[2]]
     theirs_in = [packets.header_summed(part) for part in theirs_in]
-    case.passes(4, "personal", others[0], "uplink", others[1], theirs.rule, theirs_in)
-    case.passes(4, "work", mine[0], "uplink", mine[1], path.rule, mine[2])
+    case.passes(4, "personal", others[0], "uplink", others[1], theirs.rules[THERE], theirs_in)
+    case.passes(4, "work", mine[0], "uplink", mine[1], path.rules[THERE], mine[2])
     path.udp(5, BACK, b"and whole ones pass as ever")
 
 
@@ -142,16 +142,16 @@ def fragments_order():
     # two datagrams in step
     frame, expect, parts = path.pieces(THERE, filled(2300, 1), (480,) * 4, 0x4120)
     frame2, expect2, parts2 = path.pieces(THERE, filled(2300, 2), (480,) * 4, 0x4121)
-    case.passes(5, "work", frame, "uplink", expect, path.rule, parts)
-    case.passes(5, "work", frame2, "uplink", expect2, path.rule, parts2)
+    case.passes(5, "work", frame, "uplink", expect, path.rules[THERE], parts)
+    case.passes(5, "work", frame2, "uplink", expect2, path.rules[THERE], parts2)
     # sorting by time keeps the order of adding: 0 to 4 of the one, then of the other; mix them
     ten = case.events[-10:]
     case.events[-10:] = [event for pair in zip(ten[:5], ten[5:]) for event in pair]
-    # slowly: as long as the first comes within 30 s
-    path.go(
-        10, THERE, filled(1400), parts=(480, 480), order=(2, 1, 0), times=(10, 25, 38),
-        number=0x4122,
-    )
+    # slowly: whatever passes meanwhile
+    for index, (order, times) in enumerate((((2, 1, 0), (10, 25, 38)), ((0, 2, 1), (11, 26, 39)))):
+        slow = {"parts": (480, 480), "order": order, "times": times, "number": 0x4122 + index}
+        path.go(10, THERE, filled(1400, index), **slow)
+    path.udp(30, THERE)
 
 
 @a_case
@@ -177,7 +177,7 @@ def fragments_overlap():
         # the repeated one first, its repetition, and the others with the offset 0 at last or alone
         order = [at] + [other for other in (2, 1, 0) if other != at]
         case.passes(
-            index / 10, "work", frame, "uplink", expect, path.rule, parts, order=order
+            index / 10, "work", frame, "uplink", expect, path.rules[THERE], parts, order=order
         )
         case.drop(index / 10, "work", again, "fragment-overlap")
         three = case.events[-4:-1]
@@ -404,7 +404,7 @@ def fragments6():
     frame, expect = path.frames(THERE, filled(100))
     atomic = packets.fragment6(ip_bytes(frame), 0, 108, False, 0x46000050)
     raw = bytes(frame)[:14] + atomic
-    case.passes(5, "work", raw, "uplink", expect, path.rule)
+    case.passes(5, "work", raw, "uplink", expect, path.rules[THERE])
     # a first fragment without all headers
     frame = loose(SERVER6, IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(20))]) / filled(400)(1, 2))
     for index, length in enumerate((8, 16, 24)):

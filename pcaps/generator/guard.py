@@ -166,7 +166,7 @@ def martians6_local():
         if direction == THERE:
             expect.dst = neighbour_mac(router)
         at, to = path.port[direction], path.port[not direction]
-        case.passes(direction, at, frame, to, expect, path.rule)
+        case.passes(direction, at, frame, to, expect, path.rules[THERE])
     frame = from_uplink(host, udp(44028, 4000), destination=own)
     case.drop(2, "uplink", frame, "no-flow")
     for index, source in enumerate((WORK.ip6, PERSONAL.ip6, GATEWAY6)):

@@ -24,11 +24,13 @@ class Path:
     """
     @p client and @p server are ports. @p sent is (source, port, destination, port) of what the
     client sends, @p seen of what the server gets. For ICMP queries ports are identifiers.
-    @p rule is the one of the flow in verdicts, such as "work/policy".
+    @p rule is the one of the flow in verdicts, such as "work/policy"; @p back_rule the one of what
+    the server sends, if another qube's rules let the flow in: nobody said how to name that.
     """
 
-    def __init__(self, case, client, server, sent, seen, rule=None):
-        self.case, self.rule = case, rule
+    def __init__(self, case, client, server, sent, seen, rule=None, back_rule=None):
+        self.case = case
+        self.rules = (rule, rule if back_rule is None else back_rule)
         self.port = (client, server)
         self.sent, self.seen = sent, seen
 
@@ -72,7 +74,7 @@ class Path:
         else:
             frame, expect, parts = self.pieces(direction, make, parts, number, **fields)
         at, to = self.port[direction], self.port[not direction]
-        rule = self.rule if rule is OF_FLOW else rule
+        rule = self.rules[direction] if rule is OF_FLOW else rule
         self.case.passes(time, at, frame, to, expect, rule, parts, **more)
         return frame
 
@@ -81,7 +83,7 @@ class Path:
     ):
         """A packet that does not pass. @p answer makes what its sender hears of frame and port."""
         if rule is OF_FLOW:
-            rule = None if reason == "no-flow" else self.rule
+            rule = None if reason == "no-flow" else self.rules[direction]
         if parts is None:
             frame, _ = self.frames(direction, make, **fields)
         else:
@@ -166,7 +168,7 @@ class Path:
 
     def error(self, time, direction, make, icmp_type, code, rest=bytes(4), **more):
         """An ICMP error that passes."""
-        rule = more.pop("rule", self.rule)
+        rule = more.pop("rule", self.rules[direction])
         frame, expect = self.error_frames(direction, make, icmp_type, code, rest, **more)
         at, to = self.port[direction], self.port[not direction]
         self.case.passes(time, at, frame, to, expect, rule)

@@ -13,6 +13,7 @@ import re
 import struct
 
 from generator import packets
+from generator.case import is_fragment
 
 FIN, SYN, RST, ACK, URG = 1, 2, 4, 16, 32
 
@@ -231,7 +232,7 @@ def tcp_packet(event):
     packet = event.get("whole")
     if packet is None:
         raw = event["raw"]
-        if raw[12:14] not in (b"\x08\x00", b"\x86\xdd") or "group" in event or len(raw) < 54:
+        if raw[12:14] not in (b"\x08\x00", b"\x86\xdd") or is_fragment(raw) or len(raw) < 54:
             return None
         packet = raw[14:]
         if packets.version(packet) == 4:
