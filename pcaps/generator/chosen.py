@@ -7,16 +7,16 @@ When nat/binding.c changes its choice, a failing case shows the new value as the
 """
 
 # port-clash: TCP, UDP, ICMP
-CLASH_TCP, CLASH_UDP, CLASH_ICMP = 38846, 59676, 11151
+CLASH_TCP, CLASH_UDP, CLASH_ICMP = 38846, 59676, 42226
 
 # dns-one-socket: UDP
-ONE_SOCKET_PORT = 63127
+ONE_SOCKET_PORT = 58946
 
 # nat66: TCP, UDP, ICMPv6
 CLASH6_TCP, CLASH6_UDP, CLASH6_ICMP = 16499, 53985, 0x3212
 
 # port-shadow: TCP and UDP ports in place of one that a forward listens on
-SHADOW_TCP, SHADOW_UDP, SHADOW6_UDP = 50106, 50117, 50127
+SHADOW_TCP, SHADOW_UDP, SHADOW6_UDP = 49344, 41819, 23877
 
 CLASSES = {name: value for name, value in globals().items() if isinstance(value, int)}
 assert all(1024 <= value <= 65535 for value in CLASSES.values()), "the class of ports is kept"
