@@ -529,11 +529,13 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 		sizeof(union address));
 	packet->ttl = ip->hop_limits;
 	chain.next = ip->proto;
-	reason = walk_extensions(mbuf, packet, &chain);
-	if (reason != REASON_NONE)
-		return reason;
-	if (unlikely(chain.next == IPPROTO_FRAGMENT))
-		return parse_ipv6_fragment(mbuf, packet, &chain);
+	if (unlikely(chain.next != IPPROTO_TCP && chain.next != IPPROTO_UDP)) {
+		reason = walk_extensions(mbuf, packet, &chain);
+		if (reason != REASON_NONE)
+			return reason;
+		if (chain.next == IPPROTO_FRAGMENT)
+			return parse_ipv6_fragment(mbuf, packet, &chain);
+	}
 	packet->tuple.protocol = chain.next;
 	packet->l4_offset = (uint16_t)chain.at;
 	return parse_l4(mbuf, packet);

@@ -139,6 +139,9 @@ ipv4_sum(uint8_t *ip)
 static void
 build(struct whole *built, enum family family, uint8_t protocol, uint32_t data, uint32_t extra)
 {
+	static const uint8_t addresses[] = {10, 137, 0, 16, 192, 0, 2, 7};
+	static const uint8_t addresses6[] = {0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+		0x20, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 	uint8_t *ip = built->bytes + ETHER;
 	uint8_t *l4;
 
@@ -153,7 +156,7 @@ build(struct whole *built, enum family family, uint8_t protocol, uint32_t data, 
 		put16(ip + 4, built->id);
 		ip[8] = 64;
 		ip[9] = protocol;
-		memcpy(ip + 12, "\x0a\x89\x00\x10\xc0\x00\x02\x07", 8);
+		memcpy(ip + 12, addresses, sizeof(addresses));
 		memset(ip + 20, 1, extra);
 		ipv4_sum(ip);
 	} else {
@@ -163,8 +166,7 @@ build(struct whole *built, enum family family, uint8_t protocol, uint32_t data, 
 		put16(ip + 4, extra + data);
 		ip[6] = extra == 0 ? protocol : IPPROTO_HOPOPTS;
 		ip[7] = 64;
-		memcpy(ip + 8, "\xfd\x09\0\0\0\0\0\0\0\0\0\0\0\0\0\x10", 16);
-		memcpy(ip + 24, "\x20\x01\0\x02\0\0\0\0\0\0\0\0\0\0\0\x07", 16);
+		memcpy(ip + 8, addresses6, sizeof(addresses6));
 		if (extra != 0) {
 			ip[40] = protocol;
 			ip[41] = (uint8_t)(extra / 8 - 1);
@@ -331,12 +333,12 @@ ip_length(const struct whole *of, uint32_t length)
 static void
 shuffle(unsigned *order, unsigned count)
 {
-	for (unsigned i = count - 1; i > 0; i--) {
-		unsigned j = (unsigned)rand() % (i + 1);
-		unsigned swap = order[i];
+	for (unsigned left = count; left > 1; left--) {
+		unsigned pick = (unsigned)rand() % left;
+		unsigned swap = order[left - 1];
 
-		order[i] = order[j];
-		order[j] = swap;
+		order[left - 1] = order[pick];
+		order[pick] = swap;
 	}
 }
 
@@ -1013,7 +1015,6 @@ test_full_table(void)
 	account = &accounts[3];
 	start(16);
 	CU_ASSERT_EQUAL(fragment_count(table), 32);
-	quiet = serial;
 	account = &accounts[4];
 	start(32);
 	CU_ASSERT(budget_used(&accounts[4], BUDGET_FRAGMENTS) >= 6);
