@@ -204,7 +204,7 @@ left_by(struct plane *plane, uint16_t port)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(sent);
 	frame = sent->frame;
 	CU_ASSERT_EQUAL(frame_faults(frame.bytes, frame.length), 0);
-	for (uint16_t i = 0; i < PLANE_PORTS; i++)
+	for (uint16_t i = 0; i < (uint16_t)PLANE_PORTS; i++)
 		CU_ASSERT_EQUAL(plane_waiting(plane, i), 0);
 	return frame_view(frame.bytes, frame.length);
 }
@@ -508,7 +508,7 @@ probe_send(struct plane *plane, const struct conversation *talk, const struct pr
 		build_remote(&moved, probe->flags);
 	}
 	plane_send(plane, probe->own ? talk->port : (uint16_t)PLANE_UPLINK, &frame);
-	for (uint16_t port = 0; port < PLANE_PORTS; port++) {
+	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++) {
 		outcome->frames[port] = plane_waiting(plane, port);
 		while ((sent = plane_next(plane, port)) != NULL) {
 			if (frame_view(sent->frame.bytes, sent->frame.length).protocol !=
