@@ -673,17 +673,23 @@ test_mac_refused(void)
 	CU_ASSERT_EQUAL(plane_read(plane), 0);
 	CU_ASSERT_EQUAL(peer_mac(plane, PLANE_WORK), 0);
 	plane_done(plane);
-	/* a port of another name, or of another qube, has another MAC */
-	for (unsigned i = 0; i < 2; i++) {
+	/* a port of another name, of another qube, or that is none of a qube, has another MAC */
+	for (unsigned i = 0; i < 3; i++) {
+		struct policy *policy;
+
 		plane = plane_ready(&learning);
 		send_arp(plane, PLANE_WORK, 1, plane_broadcast, other_mac, PLANE_WORK_ADDRESS,
 			PLANE_GATEWAY);
 		CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
 		plane_done(plane);
 		plane = plane_fresh(&learning);
-		memcpy(i == 0 ? policy_of(plane)->ports[PLANE_WORK].name
-			      : policy_of(plane)->qubes[0].name,
-			"job", sizeof("job"));
+		policy = policy_of(plane);
+		if (i == 0)
+			memcpy(policy->ports[PLANE_WORK].name, "job", sizeof("job"));
+		if (i == 1)
+			memcpy(policy->qubes[0].name, "job", sizeof("job"));
+		if (i == 2)
+			policy->ports[PLANE_WORK].role = ROLE_UPLINK;
 		CU_ASSERT_EQUAL(plane_read(plane), 0);
 		CU_ASSERT_EQUAL(peer_mac(plane, PLANE_WORK), 0);
 		plane_done(plane);
