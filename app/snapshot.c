@@ -508,15 +508,14 @@ take_flows(struct dataplane *dataplane, struct reader *reader, uint32_t now_ms,
 	for (uint32_t i = 0; i < reader->header.flow_count; i++) {
 		const char *wrong = NULL;
 		const uint8_t *bytes = reader_next(reader, SNAPSHOT_FLOW_SIZE, &wrong);
-		struct snapshot_flow record;
+		struct snapshot_flow record = {.remaining_ms = 0};
+		bool valid = bytes != NULL &&
+			     snapshot_flow_read(bytes, &reader->header, &record) == NULL;
 
-		/* It was all there a moment ago. */
-		if (bytes == NULL || snapshot_flow_read(bytes, &reader->header, &record) != NULL)
-			invalid++;
-		else if (record.remaining_ms <= passed_ms)
+		if (valid && record.remaining_ms <= passed_ms)
 			late++;
-		else if (snapshot_take_flow(dataplane, &reader->names, &record,
-				 record.remaining_ms - (uint32_t)passed_ms))
+		else if (valid && snapshot_take_flow(dataplane, &reader->names, &record,
+					  record.remaining_ms - (uint32_t)passed_ms))
 			taken++;
 		else
 			invalid++;

@@ -95,8 +95,7 @@ is_behind(const struct policy *policy, const struct policy_port *port, enum fami
 	uint16_t owner;
 
 	if (port->role == ROLE_UPLINK)
-		return port->has[family] &&
-		       policy_owner(policy, family, address, &owner) == OWNER_NONE;
+		return policy_owner(policy, family, address, &owner) == OWNER_NONE;
 	qube = &policy->qubes[port->qube];
 	return qube->has[family] && address_equal(address, &qube->address[family]);
 }
@@ -124,9 +123,8 @@ destination_valid(const struct policy *policy, const struct policy_port *from,
 {
 	union address meant = original->destination;
 
-	if (from->role == ROLE_UPLINK) /* only to us, and on to a qube */
-		return to->role == ROLE_QUBE &&
-		       address_equal(&meant, &from->address[original->family]);
+	if (from->role == ROLE_UPLINK) /* only to us */
+		return address_equal(&meant, &from->address[original->family]);
 	if (original->family == FAMILY_IPV4 && original->destination_port == RTE_BE16(53) &&
 		(original->protocol == IPPROTO_UDP || original->protocol == IPPROTO_TCP) &&
 		policy_resolver(policy, &meant) < 0)
@@ -155,9 +153,10 @@ flow_valid(const struct policy *policy, const struct snapshot_names *names,
 		return false;
 	from = &policy->ports[from_index];
 	to = &policy->ports[to_index];
-	/* Whose rules and budget it uses: that of one of its ends, the inner one if it came in. */
+	/* Whose rules and budget it uses: one of its ends. */
 	if (qube != to->qube && qube != from->qube)
 		return false;
+	/* What comes in over the uplink is opened towards a qube, what goes out there is not. */
 	if ((record->flags & FLOW_INBOUND) != 0 ? to->role == ROLE_UPLINK
 						: from->role == ROLE_UPLINK)
 		return false;

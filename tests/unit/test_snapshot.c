@@ -204,7 +204,7 @@ left_by(struct plane *plane, uint16_t port)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(sent);
 	frame = sent->frame;
 	CU_ASSERT_EQUAL(frame_faults(frame.bytes, frame.length), 0);
-	for (uint16_t i = 0; i < PLANE_PORTS; i++)
+	for (uint16_t i = 0; i < (uint16_t)PLANE_PORTS; i++)
 		CU_ASSERT_EQUAL(plane_waiting(plane, i), 0);
 	return frame_view(frame.bytes, frame.length);
 }
@@ -508,7 +508,7 @@ probe_send(struct plane *plane, const struct conversation *talk, const struct pr
 		build_remote(&moved, probe->flags);
 	}
 	plane_send(plane, probe->own ? talk->port : (uint16_t)PLANE_UPLINK, &frame);
-	for (uint16_t port = 0; port < PLANE_PORTS; port++) {
+	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++) {
 		outcome->frames[port] = plane_waiting(plane, port);
 		while ((sent = plane_next(plane, port)) != NULL) {
 			if (frame_view(sent->frame.bytes, sent->frame.length).protocol !=
@@ -673,17 +673,23 @@ test_mac_refused(void)
 	CU_ASSERT_EQUAL(plane_read(plane), 0);
 	CU_ASSERT_EQUAL(peer_mac(plane, PLANE_WORK), 0);
 	plane_done(plane);
-	/* a port of another name, or of another qube, has another MAC */
-	for (unsigned i = 0; i < 2; i++) {
+	/* a port of another name, of another qube, or that is none of a qube, has another MAC */
+	for (unsigned i = 0; i < 3; i++) {
+		struct policy *policy;
+
 		plane = plane_ready(&learning);
 		send_arp(plane, PLANE_WORK, 1, plane_broadcast, other_mac, PLANE_WORK_ADDRESS,
 			PLANE_GATEWAY);
 		CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
 		plane_done(plane);
 		plane = plane_fresh(&learning);
-		memcpy(i == 0 ? policy_of(plane)->ports[PLANE_WORK].name
-			      : policy_of(plane)->qubes[0].name,
-			"job", sizeof("job"));
+		policy = policy_of(plane);
+		if (i == 0)
+			memcpy(policy->ports[PLANE_WORK].name, "job", sizeof("job"));
+		if (i == 1)
+			memcpy(policy->qubes[0].name, "job", sizeof("job"));
+		if (i == 2)
+			policy->ports[PLANE_WORK].role = ROLE_UPLINK;
 		CU_ASSERT_EQUAL(plane_read(plane), 0);
 		CU_ASSERT_EQUAL(peer_mac(plane, PLANE_WORK), 0);
 		plane_done(plane);

@@ -369,11 +369,11 @@ test_flow_and_back(void)
 			CU_ASSERT_EQUAL(memcmp(&back, &flow, sizeof(back)), 0);
 		}
 	}
-	for (uint8_t state = 0; state <= TCP_STATE_COUNT; state++) {
+	for (unsigned state = 0; state <= TCP_STATE_COUNT; state++) {
 		struct snapshot_flow flow = flow_of(IPPROTO_TCP, false);
 		uint8_t bytes[SNAPSHOT_FLOW_SIZE];
 
-		flow.state = state;
+		flow.state = (uint8_t)state;
 		CU_ASSERT_EQUAL(snapshot_flow_write(bytes, &flow, &header),
 			state > TCP_STATE_NONE && state < TCP_STATE_COUNT);
 	}

@@ -215,6 +215,13 @@ qube_gone(struct policy *policy)
 }
 
 static void
+qube_and_port_gone(struct policy *policy)
+{
+	qube_gone(policy);
+	policy->ports[PLANE_WORK].qube = QUBE_NONE;
+}
+
+static void
 qube_address(struct policy *policy)
 {
 	policy->qubes[0].address[FAMILY_IPV4] = address_of("10.137.0.99");
@@ -364,6 +371,7 @@ static const struct change {
 	{"the order of qubes and ports", order, 0},
 	{"a qube is renamed", qube_renamed, THROUGH_WORK},
 	{"a qube is gone", qube_gone, THROUGH_WORK},
+	{"a qube is gone, and its port is nobody's", qube_and_port_gone, THROUGH_WORK},
 	{"a qube has another address", qube_address, THROUGH_WORK & ~WORK6},
 	{"a qube has no IPv6 any more", qube_without_ipv6, WORK6},
 	{"a qube's port is renamed", qube_port_renamed, THROUGH_WORK},
@@ -501,6 +509,32 @@ test_impossible(void)
 			fprintf(stderr, "impossible %u is taken up\n", i);
 		CU_ASSERT_EQUAL(flows_count(plane), 0);
 		CU_ASSERT(was_said("0 flows taken up, 1 no longer valid"));
+		plane_done(plane);
+	}
+}
+
+/*
+ * A conversation with what was an ordinary server: from then on its address stands for a resolver,
+ * and does so even when none is known.
+ */
+static void
+test_virtual_dns(void)
+{
+	static const struct sample server = {IPPROTO_UDP, PLANE_WORK, PLANE_UPLINK,
+		{{PLANE_WORK_ADDRESS, 1001}, {PLANE_DNS, 53}},
+		{{PLANE_DNS, 53}, {PLANE_UPLINK_ADDRESS, 2001}}, 0, 0, 100000};
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct plane *plane = plane_ready(&(struct plane_options){0});
+
+		sample_open(plane, &server);
+		CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
+		plane_done(plane);
+		plane = plane_fresh(&(struct plane_options){.no_resolver = i == 1});
+		if (i == 2)
+			policy_of(plane)->virtual_dns_count = 0;
+		CU_ASSERT_EQUAL(plane_read(plane), 0);
+		CU_ASSERT_EQUAL(flows_count(plane), i == 2);
 		plane_done(plane);
 	}
 }
@@ -740,6 +774,7 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"what has changed", test_changes},
 		{"what cannot be", test_impossible},
+		{"virtual DNS", test_virtual_dns},
 		{"what is not written", test_not_written},
 		{"time that has passed", test_time},
 		{"time that is left", test_ends},
