@@ -8,6 +8,8 @@ needs any more fails the test.
 """
 
 
+from world import GATEWAY, GATEWAY6, UPLINK, UPLINK6
+
 # What may come out of one world at one step.
 
 
@@ -32,7 +34,8 @@ def refused(kind, code, kind6, code6):
 prohibited = refused(3, 13, 1, 1)
 prohibited_host = refused(3, 10, 1, 1)
 time_exceeded = refused(11, 0, 3, 0)
-parameter_problem = refused(12, 0, 4, 0)
+too_big = refused(3, 4, 2, 0)
+parameter_problem = refused(12, 0, 4, 2)
 
 
 def passes(outcome, step):
@@ -49,6 +52,22 @@ def answered(outcome, step):
     )
 
 
+def some_passes(outcome, step):
+    """One packet goes on, through another port."""
+    ports = {injection.port for injection in step.injections}
+    return len(outcome) == 1 and outcome[0].port not in ports
+
+
+def geometry(kernel, sluice, field):
+    """Both in order, in pieces none of which is longer than one that the kernel made."""
+    if field != "fragments" or not kernel.get(field) or not sluice.get(field):
+        return False
+    one, other = kernel[field], sluice[field]
+    in_order = [places == sorted(places) for places in (one, other)]
+    longest = [max(size for _, size in places) for places in (one, other)]
+    return all(in_order) and longest[1] <= longest[0]
+
+
 class Row:
     """One intended difference.
 
@@ -63,13 +82,27 @@ class Row:
         self.everywhere = everywhere
 
 
+def made_here(view):
+    """An ICMP error of the firewall itself."""
+    return "quote.ttl" in view and view["source"] in (GATEWAY, GATEWAY6, UPLINK, UPLINK6)
+
+
 def quoted_hops(kernel, sluice, field):
     """The kernel has lowered the hop limit already when it refuses or finds the MTU too small."""
-    made_here = "quote.ttl" in sluice and kernel["source"] == sluice["source"]
-    return made_here and (
+    return (
         field == "quote.ttl"
-        and kernel.get("quote.ttl") == sluice["quote.ttl"] - 1
+        and made_here(sluice)
         and kernel.get("ttl") == sluice["ttl"] == 64
+        and kernel.get("quote.ttl") == sluice["quote.ttl"] - 1
+    )
+
+
+def error_class(kernel, sluice, field):
+    return (
+        field == "tos"
+        and made_here(sluice)
+        and sluice["tos"] == 0xC0
+        and kernel["tos"] == 0xC0 | sluice["quote.tos"] & 0x1E
     )
 
 
@@ -78,6 +111,30 @@ TABLE = {
         "the kernel quotes a packet with the hop limit that it would have gone on with, sluice as "
         "it was sent",
         everywhere=quoted_hops,
+    ),
+    "error-service-class": Row(
+        "errors of sluice are internetwork control and nothing else, the kernel mixes the packet's "
+        "own class into that (RFC 1812 section 4.3.2.5 allows both)",
+        everywhere=error_class,
+    ),
+    "refused-unknown-protocol": Row(
+        "refused is refused, for every protocol; the kernel keeps silent where it cannot verify the "
+        "checksum that it thinks each protocol must have",
+        kernel=silence,
+        sluice=prohibited,
+    ),
+    "refusal-source": Row(
+        "errors come from the gateway; about a packet to a virtual resolver the kernel's come from "
+        "there",
+        kernel=prohibited,
+        sluice=prohibited,
+        fields=("source",),
+    ),
+    "last-hop-source": Row(
+        "the same for the hop limit",
+        kernel=time_exceeded,
+        sluice=time_exceeded,
+        fields=("source",),
     ),
     "wrong-checksum": Row(
         "TCP and UDP checksums are for their receivers to verify: sluice passes a packet on with a "
@@ -90,12 +147,193 @@ TABLE = {
         "remote ends differ",
         kernel=passes,
         sluice=passes,
-        fields=("sport",),
+        fields=("sport", "id"),
     ),
     "invalid-refused": Row(
         "a packet that opens no flow hears nothing from sluice; upstream judges it by the rules and "
         "says that it is refused (spec/qubes.md section 4)",
         kernel=prohibited,
         sluice=silence,
+    ),
+    "icmp-obsolete-query": Row(
+        "information and address mask requests are obsolete (RFC 6918): never forwarded",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "icmp6-untracked": Row(
+        "conntrack does not look at these types, so the rules alone let them out, with the address "
+        "that the qube has inside; they never leave a link (RFC 4890)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "icmp6-node-information": Row(
+        "node information queries are not forwarded (RFC 4890 section 4.3.5)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "refused-wrong-checksum": Row(
+        "a packet that is refused is refused whatever its checksum: the qube hears of it",
+        kernel=silence,
+        sluice=prohibited,
+    ),
+    "reserved-destination": Row(
+        "nobody has an address of 240.0.0.0/4 or 0.0.0.0/8; the kernel has begun to route them",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "land-refused": Row(
+        "a packet to the sender itself hears nothing, like all that has impossible addresses; "
+        "upstream asks the rules",
+        kernel=prohibited,
+        sluice=silence,
+    ),
+    "source-mac": Row(
+        "the source MAC of a qube must be the assigned one; upstream looks at addresses only",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "hops-unsolicited": Row(
+        "nobody across the uplink hears anything unless it is about a flow",
+        kernel=time_exceeded,
+        sluice=silence,
+    ),
+    "hops-before-rules": Row(
+        "a qube without rules hears nothing; the kernel looks at the hop limit first",
+        kernel=time_exceeded,
+        sluice=silence,
+    ),
+    "hops-before-state": Row(
+        "what opens no flow hears nothing; the kernel looks at the hop limit first",
+        kernel=time_exceeded,
+        sluice=silence,
+    ),
+    "local-refusal-source": Row(
+        "a qube hears from its gateway, also about what it sent to our other address",
+        kernel=prohibited_host,
+        sluice=prohibited_host,
+        fields=("source",),
+    ),
+    "gateway-timestamp": Row(
+        "the gateway answers pings and nothing else",
+        kernel=answered,
+        sluice=silence,
+    ),
+    "arp-spoofed": Row(
+        "ARP with somebody else's address gets no answer",
+        kernel=answered,
+        sluice=silence,
+    ),
+    "arp-inside-address": Row(
+        "on the uplink sluice answers for the uplink's address, the kernel for all of its own",
+        kernel=answered,
+        sluice=silence,
+    ),
+    "nd-unicast-answer": Row(
+        "sluice always tells its MAC and that it means it; RFC 4861 section 7.2.4 allows to leave "
+        "that out for whoever asked by unicast",
+        kernel=answered,
+        sluice=answered,
+        fields=("length", "payload"),
+    ),
+    "local-refused-unknown-protocol": Row(
+        "as refused-unknown-protocol, for what is sent to the gateway",
+        kernel=silence,
+        sluice=prohibited_host,
+    ),
+    "recorded-route": Row(
+        "sluice leaves options as they are: it shows nobody its addresses",
+        kernel=passes,
+        sluice=passes,
+        fields=("options",),
+    ),
+    "malformed-options": Row(
+        "options that cannot be read end a packet silently",
+        kernel=parameter_problem,
+        sluice=silence,
+    ),
+    "nonsense-options": Row(
+        "sluice looks at options for source routes only and leaves their sense to the receiver",
+        kernel=parameter_problem,
+        sluice=passes,
+    ),
+    "refused-recording": Row(
+        "the kernel puts the recorded route into its errors",
+        kernel=prohibited,
+        sluice=prohibited,
+        fields=("length", "options", "quote.length", "quote.options", "quote.header-checksum"),
+    ),
+    "hop-by-hop-discard": Row(
+        "routers need not look at hop-by-hop options (RFC 8200 section 4), and sluice does not",
+        kernel=silence,
+        sluice=passes,
+    ),
+    "hop-by-hop-report": Row(
+        "as hop-by-hop-discard",
+        kernel=parameter_problem,
+        sluice=passes,
+    ),
+    "extension-header": Row(
+        "extension headers that are misplaced or too many, and routing headers, are never forwarded "
+        "(spec/nat.md, RFC 6192, RFC 7112); the kernel skips them",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "extension-header-alone": Row(
+        "as extension-header, for those that conntrack takes for protocols",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "length-before-rules": Row(
+        "sluice asks the rules first: who is refused learns nothing of the way out",
+        kernel=too_big,
+        sluice=prohibited,
+    ),
+    "length-unsolicited": Row(
+        "nobody across the uplink hears anything unless it is about a flow",
+        kernel=too_big,
+        sluice=silence,
+    ),
+    "icmp-source-quench": Row(
+        "source quench is obsolete and not forwarded (RFC 6633)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "icmp6-unknown-error": Row(
+        "errors that nobody has defined are not forwarded (RFC 4890 section 4.3.4)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "error-implausible": Row(
+        "an error that cannot be true ends here: its path MTU is below what the protocol demands, "
+        "its quoted header checksum wrong, its quoted segment not on its way (spec/nat.md)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "error-forged": Row(
+        "an error comes from the port to which its flow's packets go; upstream lets a qube speak "
+        "about another qube's flows",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "fragment-name-dead": Row(
+        "after an overlap nothing of that name is taken until its time is over (RFC 5722), the "
+        "kernel begins anew",
+        kernel=some_passes,
+        sluice=silence,
+    ),
+    "fragment-contained": Row(
+        "a fragment within another one is an overlap unless it is the same; the kernel ignores it",
+        kernel=some_passes,
+        sluice=silence,
+    ),
+    "fragment-tiny": Row(
+        "a first fragment must hold the whole header by which it is judged (RFC 1858, RFC 8200)",
+        kernel=some_passes,
+        sluice=silence,
+    ),
+    "fragment-geometry": Row(
+        "sluice cuts a datagram into fragments as long as the longest it came in, the kernel keeps "
+        "the old cuts; what arrives is the same, in order, and none is longer",
+        everywhere=geometry,
     ),
 }

@@ -52,10 +52,13 @@ from world import (
     WORK,
 )
 
-FAMILIES = ("udp", "tcp")
+FAMILIES = (
+    "udp", "tcp", "icmp", "dns", "rules", "guard", "local", "headers", "mtu", "errors",
+    "fragments",
+)
 WORLDS = ("kernel", "sluice")
 AT_ONCE = 150
-AGAIN_AT_ONCE, AGAIN_AT_MOST = 10, 200
+AGAIN_AT_ONCE, AGAIN_AT_MOST = 10, 300
 LATE_S = 0.08  # when one world put out less than the other, it gets so long for the rest
 SHOWN = 20
 MARKER = re.compile(rb"<(\d{5})>")
@@ -235,7 +238,7 @@ class Pair:
             port = view[field]
             if port in side.ports or port in side.own_ports:
                 return
-            kind = "low" if port < 1024 else "external"
+            kind = "low" if port < 1024 and not field.endswith("id") else "external"
             view[field] = side.names.setdefault(port, f"{kind} {len(side.names) + 1}")
             # a quoted one stands as it is, and depends on the port
             view.pop(checksum, None)
@@ -405,7 +408,7 @@ def run(options):
             print(pair.title)
             print("\n".join(pair.show(all_steps=True)))
     elif wrong:
-        show_wrong(wrong)
+        show_wrong(wrong, options.details)
     for side, packet in runner.strays[:SHOWN]:
         print(f"belongs to no scenario: {side} {packet!r}")
 
@@ -430,21 +433,21 @@ def run(options):
     return 1 if wrong or runner.strays or stale else 0
 
 
-def show_wrong(wrong):
-    """The first of each kind in full, the others by number."""
+def show_wrong(wrong, details):
+    """The first of each kind in full, the others by number; all of them in the file @details."""
+    if details:
+        with open(details, "w", encoding="utf-8") as file:
+            for pair in wrong:
+                print(pair.title, *pair.show(), sep="\n", file=file)
     kinds = collections.defaultdict(list)
     for pair in wrong:
         kinds[pair.entry[:2]].append(pair)
-    shown = 0
-    for (family, function), found in kinds.items():
+    for shown, ((family, function), found) in enumerate(kinds.items()):
         print(f"{family}/{function.__name__}: {len(found)} wrong: " + ", ".join(
             str(pair.number) for pair in found[:SHOWN]
         ))
-        for pair in found[:2]:
-            if shown < SHOWN:
-                shown += 1
-                print(f" {pair.title}")
-                print("\n".join(pair.show()))
+        if shown < SHOWN:
+            print(f" {found[0].title}", *found[0].show(), sep="\n")
     print("one of them again, with every step: tests/differential/run.sh --scenario N")
 
 
@@ -478,6 +481,7 @@ def main():
     one.add_argument("--seed", type=int, default=1)
     one = commands.add_parser("run")
     one.add_argument("family", nargs="*")
+    one.add_argument("--details", help="a file that everything wrong is written to")
     one.add_argument("--scenario", type=int, action="append")
     one.add_argument("--seed", type=int, default=1)
     commands.add_parser("list")

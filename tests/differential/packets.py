@@ -65,9 +65,9 @@ class Packet:
 def parse(raw, quoted=False):
     """The view of a packet, and the name of its datagram if it is a fragment."""
     try:
-        if raw[0] >> 4 == 4:
+        if raw[0] >> 4 == 4 and len(raw) >= 20:
             return parse_ipv4(raw, quoted)
-        if raw[0] >> 4 == 6:
+        if raw[0] >> 4 == 6 and len(raw) >= 40:
             return parse_ipv6(raw, quoted)
     except (IndexError, struct.error):
         pass

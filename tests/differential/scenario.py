@@ -165,8 +165,8 @@ class Scenario:
         fields.setdefault("ttl", 57)
         return Injection("uplink", self.ip(source, destination, **fields) / payload, flow)
 
-    def raw(self, port, packet):
-        """A packet that is bytes already."""
+    def inject(self, port, packet):
+        """Any packet, bytes or layers."""
         return Injection(port, packet)
 
     # Steps.
@@ -373,7 +373,20 @@ def icmp_error(kind, code, quote, rest=bytes(4), v6=False):
     return Raw(body[:2] + struct.pack("!H", packets.checksum(body)) + body[4:])
 
 
+def with_headers(injection, *headers):
+    """The same injection with IPv6 extension headers, each (number, what follows its length)."""
+    packet = injection.packet
+    following, chain = packet[6], b""
+    for number, body in reversed(headers):
+        body += bytes(-(len(body) + 2) % 8)
+        chain = bytes([following, (len(body) + 2) // 8 - 1]) + body + chain
+        following = number
+    length = struct.pack("!H", len(packet) - 40 + len(chain))
+    injection.packet = packet[:4] + length + bytes([following]) + packet[7:40] + chain + packet[40:]
+    return injection
+
+
 __all__ = [
     name for name, thing in list(globals().items())
     if isinstance(thing, type) and issubclass(thing, (Layer, Flow, Injection, Step))
-] + ["icmp_error", "flat"]
+] + ["icmp_error", "flat", "with_headers"]
