@@ -58,14 +58,29 @@ def some_passes(outcome, step):
     return len(outcome) == 1 and outcome[0].port not in ports
 
 
+# What every link carries in one piece: of IPv4 68 bytes, of IPv6 1280, with their headers.
+LEAST_PIECE = {4: 48, 6: 1280 - 40 - 8}
+
+
+def once(test):
+    """The same for all injections together."""
+
+    def as_one(outcome, step):
+        return test(outcome, type(step)(step.injections[:1]))
+
+    return as_one
+
+
 def geometry(kernel, sluice, field):
-    """Both in order, in pieces none of which is longer than one that the kernel made."""
-    if field != "fragments" or not kernel.get(field) or not sluice.get(field):
+    """Both in order, and no piece longer than one that came in, or than every link carries."""
+    if field != "fragments" or not kernel.get(field):
         return False
-    one, other = kernel[field], sluice[field]
-    in_order = [places == sorted(places) for places in (one, other)]
+    one, other = kernel[field], sluice.get(field)
+    if not other:
+        return sluice["family"] == 6 and sluice["length"] <= 1280
+    in_order = all(places == sorted(places) for places in (one, other))
     longest = [max(size for _, size in places) for places in (one, other)]
-    return all(in_order) and longest[1] <= longest[0]
+    return in_order and longest[1] <= max(longest[0], LEAST_PIECE[sluice["family"]])
 
 
 class Row:
@@ -335,5 +350,41 @@ TABLE = {
         "sluice cuts a datagram into fragments as long as the longest it came in, the kernel keeps "
         "the old cuts; what arrives is the same, in order, and none is longer",
         everywhere=geometry,
+    ),
+    "fragment-odd-length": Row(
+        "a fragment that is not the last one and no multiple of 8 long is no fragment; the kernel "
+        "cuts it shorter",
+        kernel=some_passes,
+        sluice=silence,
+    ),
+    "fragment-empty": Row(
+        "a fragment without data ends itself, in the kernel the whole datagram",
+        kernel=silence,
+        sluice=some_passes,
+    ),
+    "error-router-source": Row(
+        "a router that objects to a packet keeps its address (RFC 5508 REQ-5), the kernel lends it "
+        "the virtual resolver's",
+        kernel=passes,
+        sluice=passes,
+        fields=("source",),
+    ),
+    "opened-by-too-long": Row(
+        "a packet that is too long for the way out has opened its flow already; its sender is about "
+        "to send a shorter one",
+        kernel=silence,
+        sluice=passes,
+    ),
+    "fragment-dont-fragment": Row(
+        "fragments that may not be cut any smaller say so on the other side too",
+        kernel=some_passes,
+        sluice=some_passes,
+        fields=("df",),
+    ),
+    "fragment-too-long": Row(
+        "IPv6 fragments that are longer than the way out takes: sluice has the datagram and cuts it "
+        "anew, the kernel says how long they may be",
+        kernel=once(too_big),
+        sluice=some_passes,
     ),
 }

@@ -212,10 +212,11 @@ def joined(packets):
         if packet.name is None:
             result.append(packet)
             continue
-        if packet.name not in groups:
-            groups[packet.name] = []
-            result.append(groups[packet.name])
-        groups[packet.name].append(packet)
+        name = (packet.port, packet.name)
+        if name not in groups:
+            groups[name] = []
+            result.append(groups[name])
+        groups[name].append(packet)
     final = []
     for entry in result:
         if isinstance(entry, list):

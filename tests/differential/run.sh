@@ -82,11 +82,23 @@ kernel_world_start() {
         ip -n "$WORLD_NAME-kernel" -6 route add "$ip6" dev "$near"
         ip -n "$WORLD_NAME-kernel" neigh add "$ip6" lladdr "$QUBE_MAC" dev "$near" nud permanent
     done <"$WORLD/links"
-    in_kernel sysctl -q -p "$WORLD/sysctls"
+    # some are younger than others
+    in_kernel sysctl -qe -p "$WORLD/sysctls"
     in_kernel nft -f "$WORLD/oracle.nft"
 }
 
+# What the oracle is made of: connection tracking, NAT of both families, errors.
+oracle_probe() {
+    unshare --net nft -f - 2>/dev/null <<-NFT
+		table inet probe {
+		chain translate { type nat hook postrouting priority srcnat; masquerade; }
+		chain forward { type filter hook forward priority filter; ct state invalid drop; reject with icmpx admin-prohibited; }
+		}
+	NFT
+}
+
 world_require ethtool
+oracle_probe || skip "this kernel has no connection tracking and NAT for nftables"
 "$PYTHON" -c 'import scapy' 2>/dev/null || fail "python3-scapy is not installed"
 world_sweep
 WORLD_NAME=sl$$

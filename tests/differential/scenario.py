@@ -51,7 +51,7 @@ from world import (
 # Every scenario has numbers of its own, so that none of them meets another one's flows.
 import os
 ONLY_V4 = "ONLY_V4" in os.environ
-FIRST_PORT, PORTS_EACH = 2048, 20
+FIRST_PORT, PORTS_EACH = 2048, 12
 FIRST_LOW_PORT = 100
 REMOTES_EACH = 8
 

@@ -212,7 +212,8 @@ def to_our_own_ports(s):
     flow = s.udp(WORK, v6=v6)
     yield flow.out()
     layer = UDP(sport=s.port(3), dport=flow.external) / Raw(s.data())
-    yield s.from_qube(PERSONAL, UPLINK6 if v6 else UPLINK, layer)
+    injection = s.from_qube(PERSONAL, UPLINK6 if v6 else UPLINK, layer)
+    yield s.differs("local-refusal-source", injection)
 
 
 SCENARIOS = (
