@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The same packets through the kernel and through sluice: what comes out must be the same.
 
-    differential.py write DIRECTORY [--seed N] [--workers N] [--limits]
+    differential.py write DIRECTORY [--seed N] [--workers N]
         write sluice.conf, the rules files, oracle.nft, and what run.sh needs to know
     differential.py run [--seed N] [--scenario N]... [--control SOCKET] [FAMILY...]
         run the scenarios, in the namespace where the far ends of all links are
@@ -54,7 +54,7 @@ from world import (
 
 FAMILIES = (
     "udp", "tcp", "icmp", "dns", "rules", "guard", "local", "headers", "mtu", "errors",
-    "fragments",
+    "fragments", "forwards",
 )
 WORLDS = ("kernel", "sluice")
 AT_ONCE = 150
@@ -221,8 +221,7 @@ class Pair:
             view = dict(packet.view)
             if packet.fragments:
                 view["fragments"] = packet.fragments
-            if packet.port == "uplink":
-                self.rename(side, view)
+            self.rename(side, view)
             result.append((packet.port, view))
         result.sort(key=lambda item: item[0])
         if len({injection.port for injection in self.steps[n].injections}) > 1:
@@ -462,7 +461,7 @@ def show_wrong(wrong, details):
 
 def write(options):
     directory = pathlib.Path(options.directory)
-    conf = world_module.sluice_conf(directory, options.workers, options.limits)
+    conf = world_module.sluice_conf(directory, options.workers)
     (directory / "sluice.conf").write_text(conf)
     (directory / "state").mkdir(exist_ok=True)
     for qube in QUBES:
@@ -486,7 +485,6 @@ def main():
     one = commands.add_parser("write")
     one.add_argument("directory")
     one.add_argument("--workers", type=int, default=1)
-    one.add_argument("--limits", action="store_true")
     one.add_argument("--seed", type=int, default=1)
     one = commands.add_parser("run")
     one.add_argument("family", nargs="*")

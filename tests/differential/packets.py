@@ -59,7 +59,7 @@ class Packet:
 
     def __repr__(self):
         note = f" in fragments {self.fragments}" if self.fragments else ""
-        return f"{self.port}: {summary(self.raw)}{note}"
+        return f"{self.port}: {summary(self.raw, self.view)}{note}"
 
 
 def parse(raw, quoted=False):
@@ -282,23 +282,16 @@ def differing(kernel, sluice):
     )
 
 
-def summary(raw):
-    """One line for people, by scapy."""
+SHOWN = ("ttl", "tos", "df", "seq", "ack", "window", "type", "code", "rest", "id")
+
+
+def summary(raw, view):
+    """One line for people: what scapy calls it, and the numbers that matter."""
     logging.getLogger("scapy").setLevel(logging.ERROR)
     # pylint: disable=import-outside-toplevel
     from scapy.layers.inet import IP
     from scapy.layers.inet6 import IPv6
 
     packet = IP(raw) if raw[:1] and raw[0] >> 4 == 4 else IPv6(raw)
-    line = packet.summary()
-    details = []
-    for layer, names in (
-        ("IP", ("ttl", "flags", "frag")),
-        ("IPv6", ("hlim",)),
-        ("TCP", ("seq", "ack", "window")),
-        ("ICMP", ("type", "code", "id")),
-    ):
-        if packet.haslayer(layer):
-            found = packet.getlayer(layer)
-            details += [f"{name}={getattr(found, name, None)}" for name in names]
-    return f"{line} [{len(raw)} bytes {' '.join(details)}]"
+    numbers = [f"{name}={view[name]}" for name in SHOWN if view.get(name)]
+    return f"{packet.summary()} [{' '.join([f'{len(raw)} bytes', *numbers])}]"

@@ -109,12 +109,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 GATEWAY6=$(differential constant GATEWAY6)
-limits=()
-differential write "$WORLD" --seed "$seed" --workers "$WORKERS" --limits
-if "$BUILD/app/sluiced" --check "$WORLD/sluice.conf" >"$WORLD/check.log" 2>&1; then
-    limits=(--limits)
-fi
-differential write "$WORLD" --seed "$seed" --workers "$WORKERS" "${limits[@]}"
+differential write "$WORLD" --seed "$seed" --workers "$WORKERS"
 
 far_create
 namespace_create fw

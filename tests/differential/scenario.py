@@ -362,6 +362,50 @@ class Tcp(Flow):
         yield self.out("A")
 
 
+class Inward:
+    """A flow towards a qube, through a forward or an allow. The client is its first end.
+
+    @client: a qube, or None for a host across the uplink
+    @address, @service: where it listens for the client
+    @target, @target_port: who stands behind it
+    """
+
+    def inward(self, client, address, service, target, target_port):
+        self.client, self.address, self.service = client, address, service
+        self.target, self.target_port = target, target_port
+        self.v6 = ":" in address
+        if client:
+            self.source = client.address(self.v6)
+        else:
+            self.source = self.s.remote(0, self.v6)
+        # whom the target sees
+        self.seen = self.source, self.port
+        return self
+
+    def out_packet(self, payload, **fields):
+        payload.dport = self.service
+        packet = self.s.ip(self.source, self.address, **fields) / payload
+        return Injection(self.client.name if self.client else "uplink", packet, self)
+
+    def back_packet(self, payload, **fields):
+        payload.sport, payload.dport = self.target_port, self.seen[1]
+        packet = self.s.ip(self.target.address(self.v6), self.seen[0], **fields) / payload
+        return Injection(self.target.name, packet)
+
+    def observe(self, outcome):
+        for packet in outcome.at(self.target.name):
+            if packet.view.get("dport") == self.target_port:
+                self.seen = packet.view["source"], packet.view["sport"]
+
+
+class InwardTcp(Inward, Tcp):
+    pass
+
+
+class InwardUdp(Inward, Udp):
+    pass
+
+
 # Errors.
 
 
@@ -388,5 +432,5 @@ def with_headers(injection, *headers):
 
 __all__ = [
     name for name, thing in list(globals().items())
-    if isinstance(thing, type) and issubclass(thing, (Layer, Flow, Injection, Step))
+    if isinstance(thing, type) and issubclass(thing, (Layer, Flow, Inward, Injection, Step))
 ] + ["icmp_error", "flat", "with_headers"]

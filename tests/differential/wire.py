@@ -179,8 +179,8 @@ class World:
                     self.send(port, neighbour_advertisement(frame[6:12], target, sender))
                     self.solicited = True
                 return True
-            # what the kernel says of itself on a link: whom it looks for, group memberships
-            return frame[54] in (133, 143) or frame[54] == 135 and self.name == "kernel"
+            # what the kernel says of itself on a link: whom it looks for, groups, shorter ways
+            return frame[54] in (133, 143) or frame[54] in (135, 137) and self.name == "kernel"
         elif ethertype == IPV6 and frame[20] == 0:  # hop by hop: MLD
             return frame[38:40] == b"\xff\x02"
         return False

@@ -59,6 +59,26 @@ UPLINK_MTU = 1400
 PORTS = ("uplink",) + tuple(qube.name for qube in LIVE)
 
 
+# Forwards: name, side, protocol, where we listen, the target and its ports, who may connect. Nobody
+# else uses ports as high as these.
+REFUSED_TARGET = 8403
+FORWARDS = (
+    ("web", "external", "tcp", (65301, 65302, 65303), WORK, (8001, 8002, 8003), None),
+    ("one", "external", "tcp", (65304, 65305), PERSONAL, (8004, 8004), None),
+    ("name", "external", "udp", (65310,), PERSONAL, (53,), REMOTE_NET),
+    ("game", "external", "udp", (65311,), WORK, (65311,), None),
+    ("shell", "internal", "tcp", (65401,), PERSONAL, (8401,), None),
+    ("log", "internal", "udp", (65402,), PERSONAL, (8402,), None),
+    ("closed", "internal", "tcp", (65403,), PERSONAL, (REFUSED_TARGET,), None),
+    ("mail", "internal", "tcp", (65404,), PERSONAL, (8404,), WORK.ip),
+)
+# Which qubes may talk: from, to, protocol, ports.
+ALLOWS = (
+    ("talk", WORK, PERSONAL, "udp", (8500, 8501)),
+    ("look", WORK, PERSONAL, "icmp", None),
+    ("back", PERSONAL, WORK, "tcp", (8502, 8502)),
+)
+
 # The rules, as dom0 writes them.
 
 
@@ -113,6 +133,8 @@ def rules(qube, seed):
             f"action=accept dst4={REMOTE_NET}",
             f"action=accept dst6={REMOTE_NET6}",
             "action=accept specialtarget=dns",
+            f"action=drop dst4={PERSONAL.ip} proto=tcp dstports={REFUSED_TARGET}-{REFUSED_TARGET}",
+            f"action=drop dst6={PERSONAL.ip6} proto=tcp dstports={REFUSED_TARGET}-{REFUSED_TARGET}",
             f"action=accept dst4={PERSONAL.ip}",
             f"action=accept dst6={PERSONAL.ip6}",
             f"action=accept dst4={GHOST.ip}",
@@ -141,8 +163,8 @@ def rules(qube, seed):
 # For sluice.
 
 
-def sluice_conf(directory, workers, limits):
-    """The text of sluice.conf; @limits only where [limits] is understood."""
+def sluice_conf(directory, workers):
+    """The text of sluice.conf."""
     text = f"""\
 [sluice]
 workers = {workers}
@@ -176,9 +198,29 @@ qube = {qube.name}
             text += f"mac = {QUBE_MAC}\n"
         if qube not in (VAULT, GHOST):
             text += f"rules = {qube.name}.rules\n"
-    if limits:
-        # far away: they are tested elsewhere, and the kernel has others
-        text += """\
+    for name, side, protocol, listen, qube, ports, host in FORWARDS:
+        single = len(set(ports)) == 1
+        text += f"""\
+[forward {name}]
+forwardtype = {side}
+proto = {protocol}
+srcports = {listen[0]}-{listen[-1]}
+dstports = {ports[0] if single else f"{ports[0]}-{ports[-1]}"}
+qube = {qube.name}
+"""
+        if host:
+            text += f"srchost = {host}\n"
+    for name, sender, receiver, protocol, ports in ALLOWS:
+        text += f"""\
+[allow {name}]
+from = {sender.name}
+to = {receiver.name}
+proto = {protocol}
+"""
+        if ports:
+            text += f"dstports = {ports[0]}-{ports[-1]}\n"
+    # far away: they are tested elsewhere, and the kernel has others
+    text += """\
 [limits]
 answers = 1000000
 new-flows = 10000000
@@ -219,6 +261,46 @@ def nft_rule(rule):
         yield f"{' '.join(match)} {target}"
 
 
+def nft_forwards():
+    """The forwards, as translations of destinations."""
+    for _, side, protocol, listen, qube, ports, host in FORWARDS:
+        for port, target in zip(listen, ports):
+            for family, ours in (("ip", (GATEWAY, UPLINK)), ("ip6", (GATEWAY6, UPLINK6))):
+                if host and family == "ip6":
+                    continue
+                match = f"{family} saddr {host} " if host else ""
+                if side == "external":
+                    match += f"iifname eth0 {family} daddr {ours[1]}"
+                else:
+                    match += f"iifname vif* {family} daddr {{ {', '.join(ours)} }}"
+                to = qube.ip if family == "ip" else f"[{qube.ip6}]"
+                yield f"{match} {protocol} dport {port} dnat {family} to {to}:{target}"
+
+
+def nft_allows():
+    for _, sender, receiver, protocol, ports in ALLOWS:
+        match = f"iifname {sender.port} oifname {receiver.port}"
+        if protocol == "icmp":
+            yield f"{match} meta l4proto {{ icmp, ipv6-icmp }} ct state new accept"
+        else:
+            yield f"{match} {protocol} dport {ports[0]}-{ports[-1]} ct state new accept"
+
+
+def nft_hairpins():
+    """Sources of what goes through internal forwards, where it would not find back otherwise."""
+    for qube in LIVE:
+        for family, gateway in (("ip", GATEWAY), ("ip6", GATEWAY6)):
+            yield (
+                f"iifname {qube.port} oifname {qube.port} ct status dnat "
+                f"ct original {family} daddr {gateway} snat {family} to {gateway}"
+            )
+    for family, uplink in (("ip", UPLINK), ("ip6", UPLINK6)):
+        yield (
+            f"iifname vif* oifname vif* ct status dnat ct original {family} daddr {uplink} "
+            f"snat {family} to {uplink}"
+        )
+
+
 def block(name, lines):
     return f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
 
@@ -247,15 +329,26 @@ def oracle(seed):
             f"iifname vif* ip daddr {address} meta l4proto {{ tcp, udp }} th dport 53 "
             f"dnat ip to {resolver}"
         )
+    dnat += nft_forwards()
     forward = [
         "type filter hook forward priority filter; policy drop",
         "ct state established,related accept",
+        "iifname eth0 ct status dnat accept",
         "iifname eth0 drop",
     ]
     forward += [f"iifname {qube.port} goto qube-{qube.name}" for qube in LIVE]
     text = "table inet oracle {\n"
     text += block("refused", ["reject with icmpx admin-prohibited"])
-    text += block("accepted", ["oifname vif* drop", "ct state invalid drop", "accept"])
+    text += block(
+        "accepted",
+        [
+            "oifname vif* ct status dnat accept",
+            *nft_allows(),
+            "oifname vif* drop",
+            "ct state invalid drop",
+            "accept",
+        ],
+    )
     for qube in LIVE:
         if qube is BROKEN:
             chain = ["goto refused"]
@@ -283,7 +376,13 @@ def oracle(seed):
         ],
     )
     text += block(
-        "post", ["type nat hook postrouting priority srcnat", "oifname vif* accept", "masquerade"]
+        "post",
+        [
+            "type nat hook postrouting priority srcnat",
+            *nft_hairpins(),
+            "oifname vif* accept",
+            "masquerade",
+        ],
     )
     text += block(
         "leaks",
@@ -302,6 +401,7 @@ SYSCTLS = {
     "net/ipv4/ip_forward": 1,
     "net/ipv6/conf/all/forwarding": 1,
     "net/ipv6/conf/all/accept_ra": 0,
+    "net/ipv4/conf/all/send_redirects": 0,
     # no limit of errors, so that scenarios do not take each other's answers
     "net/ipv4/icmp_ratelimit": 0,
     "net/ipv4/icmp_msgs_per_sec": 1000000,

@@ -12,7 +12,7 @@ ECHO, TIMESTAMP = 8, 13
 ALSO_QUERIES = (15, 17)
 NODE_INFORMATION = 139
 # conntrack does not look at them, so they pass where the rules say so
-UNTRACKED6 = (130, 131, 132, 133, 134, 135, 136, 137, 143, 151)
+UNTRACKED6 = (130, 131, 132, 133, 134, 135, 136, 143, 151)
 
 
 def ping(s):
