@@ -62,15 +62,6 @@ def some_passes(outcome, step):
 LEAST_PIECE = {4: 48, 6: 1280 - 40 - 8}
 
 
-def once(test):
-    """The same for all injections together."""
-
-    def as_one(outcome, step):
-        return test(outcome, type(step)(step.injections[:1]))
-
-    return as_one
-
-
 def geometry(kernel, sluice, field):
     """Both in order, and no piece longer than one that came in, or than every link carries."""
     if field != "fragments" or not kernel.get(field):
@@ -381,10 +372,37 @@ TABLE = {
         sluice=some_passes,
         fields=("df",),
     ),
-    "fragment-too-long": Row(
-        "IPv6 fragments that are longer than the way out takes: sluice has the datagram and cuts it "
-        "anew, the kernel says how long they may be",
-        kernel=once(too_big),
-        sluice=some_passes,
+    "reset-remembered": Row(
+        "a connection that a reset has ended is remembered for a while (RFC 7857 section 2.2), the "
+        "kernel forgets it where the reset was the only answer",
+        kernel=silence,
+        sluice=passes,
+    ),
+    "blind-reset": Row(
+        "a reset that answers a SYN acknowledges it (RFC 9293 section 3.10.7.3)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "blind-reset-survived": Row(
+        "so it has not ended the connection",
+        kernel=silence,
+        sluice=passes,
+    ),
+    "syn-ack-stray": Row(
+        "a SYN/ACK that acknowledges something older than the SYN answers another connection "
+        "(RFC 9293 section 3.10.7.3)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "reset-beyond-window": Row(
+        "a reset beyond the window is never believed (RFC 5961 section 3.2), not even a little",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "late-reset": Row(
+        "a reset below the last acknowledgement is invalid in every state (spec/nat.md), in the "
+        "kernel not when the connection is closing",
+        kernel=passes,
+        sluice=silence,
     ),
 }

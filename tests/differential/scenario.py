@@ -297,6 +297,12 @@ class End:
         self.next = s.rng.choice((s.rng.randrange(1 << 32), s.rng.randrange(1 << 32), 0xFFFFFF00))
         self.window = window
         self.scale = scale
+        self.acknowledged = None  # the highest that it has
+
+
+def before(number, other):
+    """Whether a sequence number comes before another one; nothing comes before None."""
+    return other is not None and (number - other) & 0xFFFFFFFF > 0x7FFFFFFF
 
 
 class Tcp(Flow):
@@ -308,7 +314,8 @@ class Tcp(Flow):
         super().__init__(*arguments, **other)
         rng = self.s.rng
         scale = rng.choice((None, 0, 2, 7)) if scale is None else scale
-        window = window or rng.choice((64240, 8192, 500, 65535))
+        # whole in units of all scales, and of those that sluice counts windows in
+        window = window or rng.choice((64128, 8192, 512, 65408))
         self.a, self.b = End(self.s, scale, window), End(self.s, scale, window)
         self.stamps = rng.random() < 0.4
         self.clock = rng.randrange(1 << 30)
@@ -335,6 +342,8 @@ class Tcp(Flow):
         tcp["seq"] &= 0xFFFFFFFF
         tcp["ack"] &= 0xFFFFFFFF
         layer = TCP(sport=ports[0], dport=ports[1], flags=flags, **tcp)
+        if "A" in flags and not before(tcp["ack"], sender.acknowledged):
+            sender.acknowledged = tcp["ack"]
         if not keep:
             end = tcp["seq"] + len(data) + ("S" in flags) + ("F" in flags)
             if (end - sender.next) & 0xFFFFFFFF < 0x80000000:
@@ -433,4 +442,4 @@ def with_headers(injection, *headers):
 __all__ = [
     name for name, thing in list(globals().items())
     if isinstance(thing, type) and issubclass(thing, (Layer, Flow, Inward, Injection, Step))
-] + ["icmp_error", "flat", "with_headers"]
+] + ["before", "icmp_error", "flat", "with_headers"]

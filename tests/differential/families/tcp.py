@@ -3,7 +3,7 @@
 
 import packets
 from packets import checksum, pseudo_header
-from scenario import Raw, TCP
+from scenario import Raw, TCP, before
 from world import PERSONAL, WORK
 
 HALF = 1 << 31
@@ -87,26 +87,45 @@ def refused_by_peer(s):
     yield flow.out("S")
     yield flow.back("RA", seq=0)
     if s.rng.random() < 0.5:
-        yield flow.out("S", keep=True, seq=flow.a.next + 12345)
+        flow.a.next += 12345
+        yield flow.out("S")
         yield flow.back("SA")
         yield flow.out("A")
 
 
-def reset_of_syn(s):
-    """Resets that answer a SYN: right, and with an acknowledgement that cannot be."""
+def after_refusal(s):
+    """A reset that answers a SYN ends the connection; what still comes of it."""
     flow = s.tcp()
     yield flow.out("S")
-    yield flow.back("RA", seq=0, ack=flow.a.next + s.rng.choice((1, -1, 70000, HALF)), keep=True)
-    yield flow.back("R", seq=0, keep=True)
-    yield flow.back("SA")
-    yield flow.out("A")
+    yield flow.back("RA", seq=0, keep=True)
+    yield s.differs("reset-remembered", flow.back("R", seq=0, keep=True))
+    yield s.differs("reset-remembered", flow.back("SA"))
+
+
+def blind_reset_of_syn(s):
+    """A reset that does not know the SYN which it answers."""
+    flow = s.tcp()
+    yield flow.out("S")
+    seq = flow.a.next
+    how = s.rng.choice(("bare", "bare", "one too much", "far ahead", "far behind"))
+    if how == "bare":
+        blind = flow.back("R", seq=s.rng.choice((0, 77777)), keep=True)
+    else:
+        offset = {"one too much": 1, "far ahead": HALF - 1000, "far behind": -70000}[how]
+        blind = flow.back("RA", seq=0, ack=seq + offset, keep=True)
+    # the kernel minds what is far ahead, and takes what is far behind for old
+    yield blind if how == "far ahead" else s.differs("blind-reset", blind)
+    answer = flow.back("SA")
+    yield answer if how.startswith("far") else s.differs("blind-reset-survived", answer)
 
 
 def syn_answers(s):
     """A SYN/ACK whose acknowledgement is not that of the SYN."""
     flow = s.tcp()
     yield flow.out("S")
-    yield flow.back("SA", ack=flow.a.next + s.rng.choice((-1, 1, 1000, -100000, HALF)), keep=True)
+    offset = s.rng.choice((-1, 1, 1000, -1000, -100000, HALF - 1000))
+    stray = flow.back("SA", ack=flow.a.next + offset, keep=True)
+    yield s.differs("syn-ack-stray", stray) if offset < 0 else stray
     yield flow.back("SA")
     yield flow.out("A")
     yield flow.out("PA", s.data())
@@ -197,7 +216,7 @@ def flags_in_flow(s):
 
 def window_edges(s):
     """Data around the edges of what the window allows."""
-    flow = s.tcp(window=s.rng.choice((500, 8192, 64240)))
+    flow = s.tcp(window=s.rng.choice((512, 8192, 64128)))
     yield from flow.handshake()
     yield flow.out("PA", s.data(size=100))
     yield flow.back("A")
@@ -211,8 +230,9 @@ def window_edges(s):
         offset = s.rng.choice(
             (
                 window - 7, window - 6, window, window + 1, window - 1,
-                2 * window, -window, -window - 1, -window - 7, -1, 1, -7,
-                66000, 70000, -70000, HALF, HALF - 1, 1 << 20, -(1 << 20),
+                window + 200, 2 * window + 200,
+                -window, -window - 1, -window - 7, -1, 1, -7, -70000,
+                300000, HALF - 200000, 200000 - HALF, 1 << 20, -(1 << 20),
             )
         )
         yield end("PA", s.data(), seq=sender.next + offset, keep=True)
@@ -222,7 +242,7 @@ def window_edges(s):
 
 def acknowledgement_edges(s):
     """Acknowledgements of what was never sent, or long ago."""
-    flow = s.tcp(window=s.rng.choice((500, 8192, 64240)))
+    flow = s.tcp(window=s.rng.choice((512, 8192, 64128)))
     yield from flow.handshake()
     yield flow.out("PA", s.data(size=300))
     yield flow.back("A")
@@ -231,11 +251,27 @@ def acknowledgement_edges(s):
     for _ in range(6):
         end, receiver = s.rng.choice(((flow.out, flow.b), (flow.back, flow.a)))
         offset = s.rng.choice(
-            (1, 2, -1, -300, -301, 1000, 65535, 66000, -66000, -66001, -70000, HALF, 100000)
+            (1, 2, -1, -300, -301, 1000, 65535, 66000, -66000, -66001, -70000, HALF - 9999, 100000)
         )
         yield end("A", ack=receiver.next + offset, keep=True)
     yield flow.out("PA", s.data(size=50))
     yield flow.back("PA", s.data(size=50))
+
+
+def overshoot(s):
+    """More than the window allows, which the other end takes and acknowledges all the same."""
+    flow = s.tcp(window=s.rng.choice((512, 8192)), scale=0)
+    yield from flow.handshake()
+    for end, other in ((flow.out, flow.back), (flow.back, flow.out)):
+        window = flow.a.window
+        yield end("PA", s.data(size=window if window < 1000 else 1000))
+        if window > 1000:
+            yield [end("PA", s.data(size=1200)) for _ in range(6)]
+        # this one begins behind the window
+        yield end("PA", s.data(size=200))
+        yield other("A")
+        yield end("PA", s.data())
+        yield other("A")
 
 
 def window_opens(s):
@@ -277,7 +313,7 @@ def scale_one_sided(s):
 
 def selective(s):
     """SACK blocks, true ones and such that cannot be."""
-    flow = s.tcp(window=64240)
+    flow = s.tcp(window=64128)
     flow.stamps = False
     yield from flow.handshake()
     yield flow.out("PA", s.data(size=500))
@@ -365,8 +401,9 @@ def reset_in_life(s):
     yield flow.back("PA", s.data(size=100))
     yield flow.out("A")
     end, sender = s.rng.choice(((flow.out, flow.a), (flow.back, flow.b)))
-    offset = s.rng.choice((0, 1, 100, 8000, 9000, -1, -50, -100, -101, -9000, HALF, 100000))
-    yield end(s.rng.choice(("R", "RA")), seq=sender.next + offset, keep=True)
+    offset = s.rng.choice((0, 1, 100, 8000, 9000, -1, -50, -100, -101, -9000, HALF - 9999, 100000))
+    reset = end(s.rng.choice(("R", "RA")), seq=sender.next + offset, keep=True)
+    yield s.differs("reset-beyond-window", reset) if offset == 9000 else reset
     # the other end's challenge, data as before, and the reset that then comes
     other = flow.back if end == flow.out else flow.out
     yield other("A", keep=True)
@@ -461,32 +498,37 @@ def late_segments(s):
     flow = s.tcp()
     yield from closed(flow, s.rng.choice(("close out", "close back", "reset out", "reset back")))
     for _ in range(4):
-        end, sender = s.rng.choice(((flow.out, flow.a), (flow.back, flow.b)))
+        end, sender, receiver = s.rng.choice(
+            ((flow.out, flow.a, flow.b), (flow.back, flow.b, flow.a))
+        )
         flags = s.rng.choice(("A", "PA", "FA", "R", "RA", "SA"))
         data = s.data() if flags == "PA" else b""
-        yield end(flags, data, seq=sender.next - s.rng.choice((0, 1, 8)), keep=True)
+        seq = sender.next - s.rng.choice((0, 1, 8))
+        late = end(flags, data, seq=seq, keep=True)
+        old_reset = "R" in flags and before(seq, receiver.acknowledged)
+        yield s.differs("late-reset", late) if old_reset else late
 
 
 def walk(s):
     """At random: mostly what ends of a connection would do, now and then something else."""
-    flow = s.tcp()
-    if s.rng.random() < 0.8:
-        yield from flow.handshake()
-    else:
-        yield flow.out("S")
+    flow = s.tcp(window=s.rng.choice((8192, 64128, 65408)))
+    yield from flow.handshake()
+    finished = set()
     for _ in range(s.rng.randrange(5, 15)):
-        end, sender, receiver = s.rng.choice(
-            ((flow.out, flow.a, flow.b), (flow.back, flow.b, flow.a))
-        )
-        flags = s.rng.choices(
-            ("PA", "A", "FA", "SA", "S", "RA", "R", "UA"), (40, 30, 8, 3, 3, 2, 2, 2)
-        )[0]
+        end, sender = s.rng.choice(((flow.out, flow.a), (flow.back, flow.b)))
+        # a SYN of the far end, or when both are done, is another story: see reopen
+        kinds = ("PA", "A", "FA", "UA", "SA", "S" if end == flow.out and not finished else "A")
+        flags = s.rng.choices(kinds, (40, 30, 8, 2, 3, 3))[0]
         data = s.data(size=s.rng.choice((7, 300, 1000))) if flags in ("PA", "UA") else b""
-        keep = flags in ("S", "SA", "R", "RA")
-        offset = 0
+        keep, offset = flags in ("S", "SA"), 0
+        finished |= {end} if flags == "FA" else set()
         if s.rng.random() < 0.15:
-            keep, offset = True, s.rng.choice((-1, 1, -500, 500, -100000, 100000, HALF))
+            keep, offset = True, s.rng.choice((-1, 1, -500, 500, -300000, 300000, HALF - 9999))
         yield end(flags, data, keep=keep, seq=sender.next + offset)
+    end = s.rng.choice((flow.out, flow.back))
+    yield end(s.rng.choice(("R", "RA")), keep=True)
+    yield flow.out("A")
+    yield flow.back("A")
 
 
 def clash(s):
@@ -562,8 +604,10 @@ SCENARIOS = (
     (retransmissions, 25),
     (syn_only, 10),
     (refused_by_peer, 12),
-    (reset_of_syn, 15),
+    (after_refusal, 6),
+    (blind_reset_of_syn, 12),
     (syn_answers, 15),
+    (overshoot, 10),
     (acks_before_handshake, 30),
     (fast_open, 6),
     (simultaneous_open, 15),
