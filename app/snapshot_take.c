@@ -110,9 +110,7 @@ source_valid(const struct policy *policy, const struct policy_port *from,
 		return address_equal(seen, source);
 	if (to->role == ROLE_QUBE)
 		return address_equal(seen, source) || is_ours(policy, family, seen);
-	/* Where IPv6 is not translated it leaves with the qube's own address. */
-	return address_equal(seen, &to->address[family]) ||
-	       (family == FAMILY_IPV6 && address_equal(seen, source));
+	return address_equal(seen, &to->address[family]);
 }
 
 /* Whether a packet from @p from to what @p original says goes to @p destination behind @p to. */

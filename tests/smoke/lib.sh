@@ -113,8 +113,6 @@ world_create() {
     link_create up
     in_uplink ip address add "$HOST/24" dev eth0
     in_uplink ip address add "$HOST6/64" dev eth0
-    # what arrives from a qube by IPv6 has the qube's own address, as long as sluice has no NAT66
-    in_uplink ip -6 route add "$QUBE_PREFIX6" via "$UPLINK6"
     for qube; do
         namespace_create "$qube"
         link_create "$qube" "$(qube_vif "$qube")"
