@@ -157,7 +157,7 @@ class Case:
         self.events = []
         self.resolution = 1000
         self.format = {}  # file: pcap, pcap-be, pcap-ns, pcapng, pcapng-ns
-        self.tracked = True  # tracker.py can follow its TCP connections
+        self.tracked = True  # false: flows begin and end as tracker.py cannot know
         assert name not in CASES
         CASES[name] = self
 

@@ -283,6 +283,8 @@ def check(case):
         if flow is not None and flow.deadline < now:
             assert now > flow.deadline + SLACK, f"{where}: too near to the end of its flow"
             flow = None
+        if flow is not None and reason == "no-flow" and not case.tracked:
+            flow = None  # it has made room for another one
         if flow is not None:
             said = flow.track(side, segment, now)
             if reason in AFTER:
