@@ -37,6 +37,7 @@
 #include "app/verdict.h"
 
 #define MS_NS UINT64_C(1000000)
+#define SECOND_NS (1000 * MS_NS)
 
 /* The clock at the first packet. Any value does; not zero, so that nothing relies on zero. */
 #define START_MS 1000
@@ -116,7 +117,8 @@ struct replay {
 	unsigned burst_count;
 	uint16_t burst_port;
 	uint32_t burst_ms;
-	uint32_t serial; /* of the last packet read */
+	uint64_t burst_ns; /* captured time of its last packet */
+	uint32_t serial;   /* of the last packet read */
 };
 
 static void
@@ -357,6 +359,25 @@ inputs_open(struct replay *replay)
 	return 0;
 }
 
+/* Unix time of the earliest packet: the time by which the first policy is made. */
+static int
+inputs_begin(struct replay *replay, uint64_t *now_s)
+{
+	uint64_t earliest_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < replay->options.input_count; i++) {
+		struct input *input = &replay->options.inputs[i];
+		struct capture_frame frame;
+
+		if (capture_next(input->capture, NULL, &frame) == 1)
+			earliest_ns = RTE_MIN(earliest_ns, frame.time_ns);
+		if (capture_rewind(input->capture, &replay->report) < 0)
+			return -EIO;
+	}
+	*now_s = earliest_ns == UINT64_MAX ? 0 : earliest_ns / SECOND_NS;
+	return 0;
+}
+
 /*
  * Read all inputs once, for what must be known before the first packet: the ports' stations and
  * whether there are nanoseconds. Damage is silently skipped here; it will be met again.
@@ -389,11 +410,15 @@ dataplane_start(struct replay *replay)
 	const struct conf *conf = replay->conf;
 	struct station *stations = calloc(conf->port_count, sizeof(*stations));
 	struct policy *policy;
+	uint64_t now_s = 0;
 	int status = -ENOMEM;
 
 	if (stations == NULL)
 		return status;
-	status = policy_build(conf, NULL, 0, &replay->report, &policy);
+	status = inputs_begin(replay, &now_s);
+	if (status < 0)
+		goto end;
+	status = policy_build(conf, NULL, now_s, &replay->report, &policy);
 	if (status < 0)
 		goto end;
 	replay->policy = policy;
@@ -484,6 +509,26 @@ sent_write(
 			input != NULL ? input->time_ns : replay->latest_ns, frame, length);
 }
 
+/* Put a policy in force without the forwards whose time is over. */
+static int
+forwards_expire(struct replay *replay)
+{
+	uint64_t next_s = forward_next_expiry(replay->policy->forwards);
+	uint64_t now_s = replay->burst_ns / SECOND_NS;
+	struct policy *policy;
+	int status;
+
+	if (next_s == 0 || next_s > now_s)
+		return 0;
+	status = policy_build(replay->conf, replay->policy, now_s, &replay->report, &policy);
+	if (status < 0)
+		return status;
+	dataplane_publish(replay->dataplane, policy);
+	replay->policy = policy;
+	replay->log.policy = policy;
+	return 0;
+}
+
 /* Take the gathered burst through the data plane and write what came of it. */
 static int
 burst_run(struct replay *replay)
@@ -500,6 +545,7 @@ burst_run(struct replay *replay)
 		}
 		replay->service_ms = replay->burst_ms;
 		service_all(replay, replay->burst_ms);
+		status = forwards_expire(replay);
 		dataplane_receive(dataplane->workers[port->owner], port, replay->burst,
 			replay->burst_count, replay->burst_ms);
 		service_all(replay, replay->burst_ms);
@@ -608,6 +654,7 @@ frame_take(struct replay *replay, const struct capture_frame *frame)
 	replay->burst[replay->burst_count++] = mbuf;
 	replay->burst_port = port;
 	replay->burst_ms = now_ms;
+	replay->burst_ns = frame->time_ns;
 	return 0;
 }
 

@@ -34,7 +34,6 @@ GATEWAY=10.137.0.1 GATEWAY6=fd09:24ef:4179::1
 VIRTUAL_DNS=(10.139.1.1 10.139.1.2)
 UPLINK=192.168.50.1 UPLINK6=fd00:50::1 # the firewall's
 HOST=192.168.50.2 HOST6=fd00:50::2     # of the machine beyond
-QUBE_PREFIX6=fd09:24ef:4179::/64
 QUBE_MAC=00:16:3e:5e:6c:00
 VIF_MAC=fe:ff:ff:ff:ff:ff
 
