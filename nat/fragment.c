@@ -488,9 +488,8 @@ part_fit(const struct datagram *datagram, const struct part *part, struct piece 
 			       ? FIT_REPETITION
 			       : FIT_CONTRADICTION;
 	}
-	/* behind the end, another end, or an end before what is there */
-	if ((after == NULL && datagram->end_known) ||
-		(!part->more && (datagram->end_known || after != NULL)))
+	/* behind the end, or an end before what is there */
+	if (after == NULL ? datagram->end_known : !part->more)
 		return FIT_CONTRADICTION;
 	if (header + RTE_MAX(end, datagram->reach) > DATAGRAM_MAX)
 		return FIT_CONTRADICTION;

@@ -1023,6 +1023,94 @@ test_full_table(void)
 	end();
 }
 
+/* Who has as many as anybody makes room himself. */
+static void
+test_full_table_tie(void)
+{
+	uint32_t first = serial;
+
+	begin(8);
+	build(&whole, FAMILY_IPV4, 47, 256, 0);
+	for (unsigned i = 0; i < 2; i++) {
+		account = &accounts[i];
+		start(4);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		account = &accounts[i % 2];
+		start(1);
+		CU_ASSERT_EQUAL(fates[first + i % 2 * 4 + i / 2], DROPPED(FRAGMENT_LIMIT));
+		CU_ASSERT_EQUAL(budget_used(&accounts[0], BUDGET_FRAGMENTS), 4);
+		CU_ASSERT_EQUAL(budget_used(&accounts[1], BUDGET_FRAGMENTS), 4);
+	}
+	end();
+}
+
+/* A table full of mbufs, with room for datagrams: likewise. */
+static void
+test_full_of_mbufs(void)
+{
+	uint32_t most = fragment_table_mbufs(8) - 16;
+	uint32_t heavy = serial;
+
+	begin(8);
+	build(&whole, FAMILY_IPV4, 47, 32 * 128, 0);
+	for (unsigned i = 0; i < most; i++) {
+		whole.id = i / 100;
+		CU_ASSERT_PTR_NULL(give(&whole, i % 100 * 32, 32, true));
+	}
+	account = &accounts[1];
+	whole.id = 7;
+	for (unsigned i = 0; i < 30; i++) {
+		CU_ASSERT_PTR_NULL(give(&whole, i * 32, 32, true));
+		CU_ASSERT_EQUAL(fates[heavy], i < 16 ? FATE_GIVEN : DROPPED(FRAGMENT_LIMIT));
+		CU_ASSERT_EQUAL(fates[heavy + 99], i < 16 ? FATE_GIVEN : DROPPED(FRAGMENT_LIMIT));
+		CU_ASSERT_EQUAL(fates[heavy + 100], FATE_GIVEN);
+	}
+	CU_ASSERT_EQUAL(fragment_count(table), most - 100 + 30);
+	CU_ASSERT_EQUAL(budget_used(&accounts[1], BUDGET_FRAGMENTS), 30);
+	/* who has most, and nothing older than what he adds to, ends with that */
+	account = &accounts[0];
+	whole.id = 1;
+	for (unsigned i = 0; i < 28; i++)
+		CU_ASSERT_PTR_NULL(give(&whole, (100 + i) * 32, 32, true));
+	whole.id = 2;
+	for (unsigned i = 0; fates[heavy + 100] == FATE_GIVEN && i < 100; i++)
+		CU_ASSERT_PTR_NULL(give(&whole, i * 32, 32, true));
+	CU_ASSERT_EQUAL(fates[heavy + 100], DROPPED(FRAGMENT_LIMIT));
+	CU_ASSERT_EQUAL(fate(0), FATE_GIVEN);
+	CU_ASSERT_EQUAL(budget_used(&accounts[1], BUDGET_FRAGMENTS), 30);
+	end();
+}
+
+/* The heaviest of all, one datagram alone, is what makes the table too full. */
+static void
+test_full_of_one(void)
+{
+	uint32_t others = fragment_table_mbufs(8) - 100;
+
+	begin(8);
+	build(&whole, FAMILY_IPV6, 47, 32 * 128, 0);
+	account = &accounts[1];
+	for (unsigned i = 0; i < others; i++) {
+		whole.id = i / 31;
+		CU_ASSERT_PTR_NULL(give(&whole, i % 31 * 32, 32, true));
+	}
+	account = &accounts[0];
+	whole.id = 99;
+	for (unsigned i = 0; i < 100; i++)
+		CU_ASSERT_PTR_NULL(give(&whole, i * 32, 32, true));
+	CU_ASSERT_EQUAL(fragment_count(table), fragment_table_mbufs(8));
+	CU_ASSERT_PTR_NULL(give(&whole, 3200, 32, true));
+	for (unsigned i = 0; i < 101; i++)
+		CU_ASSERT_EQUAL(fate(i), DROPPED(FRAGMENT_LIMIT));
+	CU_ASSERT_EQUAL(fragment_count(table), others);
+	CU_ASSERT_EQUAL(budget_used(&accounts[0], BUDGET_FRAGMENTS), 1);
+	CU_ASSERT_EQUAL(budget_used(&accounts[1], BUDGET_FRAGMENTS), others);
+	CU_ASSERT_PTR_NULL(give(&whole, 0, 32, true));
+	CU_ASSERT_EQUAL(fate(0), DROPPED(FRAGMENT_LIMIT));
+	end();
+}
+
 /* RFC 4787 REQ-14: floods from many accounts, and from spoiled datagrams, leave the quiet alone. */
 static void
 test_floods(void)
@@ -1714,6 +1802,7 @@ check_part(const struct rte_mbuf *mbuf, struct whole *of, uint32_t mtu, uint32_t
 	CU_ASSERT_EQUAL(packet->in_port, of->port);
 	CU_ASSERT_EQUAL(packet->out_port, 5);
 	CU_ASSERT_EQUAL(packet->frame_length, length);
+	CU_ASSERT_EQUAL(packet->flags & PACKET_FRAGMENT, PACKET_FRAGMENT);
 	if (of->family == FAMILY_IPV4) {
 		head = ETHER + (ip[0] & 15u) * 4;
 		found = (get16(ip + 6) & 0x1fffu) * 8;
@@ -1981,6 +2070,9 @@ main(void)
 		{"limit used up elsewhere", test_limit_elsewhere},
 		{"fragments of many mbufs", test_units},
 		{"RFC 4787 REQ-14: a full table", test_full_table},
+		{"RFC 4787 REQ-14: a full table, shared evenly", test_full_table_tie},
+		{"RFC 4787 REQ-14: a table full of mbufs", test_full_of_mbufs},
+		{"RFC 4787 REQ-14: a table full of one datagram", test_full_of_one},
 		{"RFC 4787 REQ-14: floods", test_floods},
 		{"mbufs that a table holds", test_table_mbufs},
 		{"sizes of tables", test_create},

@@ -330,6 +330,11 @@ test_uplink_sources(void)
 				fprintf(stderr, "%s at %s\n", rows[row].address, uplinks[i].uplink);
 			CU_ASSERT_EQUAL(from_uplink(rows[row].address, "2001:4860::2"),
 				known ? REASON_NONE : REASON_MARTIAN_SOURCE);
+			/* ours are called by their name, where they are looked at at all */
+			CU_ASSERT_EQUAL(from_uplink(PLANE_WORK_ADDRESS6, "2001:4860::2"),
+				uplinks[i].uplink != NULL && uplinks[i].kind == LOCAL
+					? REASON_NONE
+					: REASON_DOWNSTREAM_SOURCE);
 			/* whatever a qube wants to reach is for its rules to say */
 			CU_ASSERT_EQUAL(
 				from_qube(PLANE_WORK_ADDRESS6, rows[row].address), REASON_NONE);
