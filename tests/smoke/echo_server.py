@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A server that says who is asking: echo_server.py LOG tcp:PORT... udp:PORT...
 
-TCP ports speak HTTP: GET /who answers "ADDRESS PORT" of the client as seen here, GET /drip a line
-twenty times a second until the client goes. UDP ports answer "who" likewise, and send every other
-datagram back as it came. IPv4 and IPv6 on all of them.
+TCP ports speak HTTP: GET /who answers "ADDRESS PORT OWN-PORT", the first two of the client as seen
+here, GET /drip a line twenty times a second until the client goes. UDP ports answer "who" likewise,
+and send every other datagram back as it came. IPv4 and IPv6 on all of them.
 
 LOG gets a line "ready" as soon as all ports are open, and one "drip ADDRESS PORT: WHY" when a drip
 ends.
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.drip(who)
             return
-        body = (who + "\n").encode()
+        body = f"{who} {self.server.server_address[1]}\n".encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -65,7 +65,8 @@ def echo(receiver):
         try:
             data, source = receiver.recvfrom(65536)
             if data == b"who":
-                data = f"{plain(source[0])} {source[1]}".encode()
+                own = receiver.getsockname()[1]
+                data = f"{plain(source[0])} {source[1]} {own}".encode()
             receiver.sendto(data, source)
         except OSError:
             pass  # what an earlier answer met with
