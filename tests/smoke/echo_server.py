@@ -4,7 +4,7 @@
 
 TCP ports speak HTTP: GET /who answers "ADDRESS PORT OWN-PORT", the first two of the client as seen
 here, GET /drip a line twenty times a second until the client goes. UDP ports answer "who" likewise,
-and send every other datagram back as it came. IPv4 and IPv6 on all of them.
+"big N" with N bytes, and send every other datagram back as it came. IPv4 and IPv6 on all of them.
 
 LOG gets a line "ready" as soon as all ports are open, and one "drip ADDRESS PORT: WHY" when a drip
 ends.
@@ -67,6 +67,8 @@ def echo(receiver):
             if data == b"who":
                 own = receiver.getsockname()[1]
                 data = f"{plain(source[0])} {source[1]} {own}".encode()
+            elif data.startswith(b"big "):
+                data = bytes(int(data[4:]))
             receiver.sendto(data, source)
         except OSError:
             pass  # what an earlier answer met with

@@ -3,6 +3,7 @@
 """Ask a UDP port and say what came of it: udp_ask.py [OPTION...] ADDRESS PORT
 
   --size N    send N bytes and expect them back; without it, the question is "who"
+  --big N     have the other end send N bytes
   --bind N    from this port
   --ttl N     hop limit
   --path      say which ICMP error came from whom, not what connect() makes of it
@@ -27,6 +28,7 @@ PMTUDISC_DO = 2
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int)
+    parser.add_argument("--big", type=int)
     parser.add_argument("--bind", type=int, default=0)
     parser.add_argument("--ttl", type=int)
     parser.add_argument("--path", action="store_true")
@@ -78,6 +80,8 @@ def outcome(client, options, question):
         answer = client.recv(65536)
     except OSError as error:
         return path_error(client) if options.path else errno.errorcode[error.errno]
+    if options.big is not None:
+        return f"{len(answer)} bytes"
     if options.size is None:
         return answer.decode()
     return f"{len(answer)} bytes" + ("" if answer == question else ", damaged")
@@ -86,6 +90,8 @@ def outcome(client, options, question):
 def main():
     options = arguments()
     question = b"who" if options.size is None else os.urandom(options.size)
+    if options.big is not None:
+        question = b"big %d" % options.big
     client = open_socket(options)
     try:
         client.send(question)
