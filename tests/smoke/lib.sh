@@ -53,6 +53,8 @@ fail() {
     exit 1
 }
 
+ok() { echo "ok:   $*"; }
+
 # world_require PROGRAM...: skip the test, with the reason as last line, where it cannot run.
 world_require() {
     local program
@@ -287,12 +289,37 @@ sluice_stop() {
     wait "$pid"
 }
 
+# sluice_set SECTION KEY VALUE: write a key into sluice.conf, in place of what it was. The section is
+# there already.
+sluice_set() {
+    sed -i -e "/^\\[$1\\]\$/,/^\\[/{/^$2 = /d}" -e "/^\\[$1\\]\$/a $2 = $3" "$WORLD/sluice.conf"
+}
+
+# sluice_reload: have sluiced read its configuration again. Whether it is taken up is the exit status,
+# and what sluiced had to say is in RELOAD_SAID.
+# shellcheck disable=SC2034  # RELOAD_SAID is for tests
+sluice_reload() {
+    local before status=0
+    before=$(wc -l <"$WORLD/sluiced.log")
+    kill -s HUP "$FIREWALL_PID" || fail "sluiced is not running any more"
+    wait_for 20 "an answer to SIGHUP" sluice_said "$before" \
+        '^sluiced: (policy [0-9]+ in force: .* compiled|reload: .* is not taken up)'
+    RELOAD_SAID=$(tail -n "+$((before + 1))" "$WORLD/sluiced.log")
+    ! grep -q '^sluiced: reload:' <<<"$RELOAD_SAID" || status=1
+    return "$status"
+}
+
+# sluice_said LINE PATTERN: whether the log says so, behind that line.
+sluice_said() { (($(tail -n "+$(($1 + 1))" "$WORLD/sluiced.log" | grep -cE "$2"))); }
+
+# counter KEY...: a number from the control socket, 0 for one that is not there.
+counter() { "$PYTHON" "$WORLD_ROOT/tests/smoke/control.py" "$WORLD/control.sock" counters "$@"; }
+
 sluice_drops() {
     if (($# > 1)); then
-        "$PYTHON" "$WORLD_ROOT/tests/smoke/control.py" "$WORLD/control.sock" counters \
-            ports "$2" drops "$1"
+        counter ports "$2" drops "$1"
     else
-        "$PYTHON" "$WORLD_ROOT/tests/smoke/control.py" "$WORLD/control.sock" counters drops "$1"
+        counter drops "$1"
     fi
 }
 
@@ -397,7 +424,7 @@ kernel_ruleset() {
 		}
 		chain translate {
 		type nat hook postrouting priority srcnat
-		oifname eth0 meta nfproto ipv4 masquerade
+		oifname eth0 masquerade
 		}
 		chain local-refused {
 		meta nfproto ipv4 reject with icmp host-prohibited
