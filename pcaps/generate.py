@@ -27,7 +27,23 @@ import sys
 from generator import readme, tracker
 from generator.case import CASES, MAKERS
 
-GROUPS = ("tcp", "tcp_windows", "flows", "errors", "fragments", "dns", "rules", "forwards", "budgets", "local", "guard", "parse", "ipv6", "replay", "demo")
+GROUPS = (
+    "tcp",
+    "tcp_windows",
+    "flows",
+    "errors",
+    "fragments",
+    "dns",
+    "rules",
+    "forwards",
+    "budgets",
+    "local",
+    "guard",
+    "parse",
+    "ipv6",
+    "replay",
+    "demo",
+)
 
 
 def main():

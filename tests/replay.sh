@@ -6,7 +6,7 @@
 # A case is a folder with
 #   sluice.conf, *.rules     the configuration
 #   in-PORT[.N].pcap[ng]     what arrives on PORT; inputs are named in the order of their file names
-#   expect-PORT.pcap         what must leave by PORT, to the byte and in this order; no file: nothing
+#   expect-PORT.pcap         what must leave by PORT, in this order; no file: nothing
 #   expect-verdicts.json     one verdict per packet; only the keys that stand there are compared
 #   options                  more options for sluice-replay, if there is such a file
 #   README                   what the case is about, and what it proves

@@ -13,10 +13,10 @@ from generator.path import *
 def budget_flows():
     case = Case(
         "budget-flows",
-        "A qube with as many flows as it may gives up one that was never answered for a new one, or "
-        "else one that is closing. If it has none of either it is refused with 3/1 (IPv6 1/3). "
+        "A qube with as many flows as it may gives up one that was never answered for a new one, "
+        "or else one that is closing. If it has none of either it is refused with 3/1 (IPv6 1/3). "
         "Another qube does not notice.",
-        proves=["attack: table exhaustion", "RFC 6888 REQ-4", "RFC 5508 REQ-8"],
+        proves=["attack: table exhaustion", "RFC 6888 REQ-5", "RFC 5508 REQ-8"],
         qube_lines={"work": "flows = 16\n", "personal": "flows = 16\n"},
     )
     case.tracked = False
@@ -61,7 +61,7 @@ def budget_new_flows():
         "budget-new-flows",
         "A qube may open only so many flows in a second; more are dropped in silence. What it has "
         "goes on, and so does what others open.",
-        proves=["attack: table exhaustion", "RFC 6888 REQ-4"],
+        proves=["attack: table exhaustion", "RFC 6888 REQ-5"],
         qube_lines={"work": "new-flows = 3\n"},
     )
     for second in range(3):
@@ -179,9 +179,9 @@ def budget_answers():
 def budget_inbound():
     case = Case(
         "budget-inbound",
-        "What comes in to a qube is counted apart: who fills it from outside, in silence, leaves the "
-        "qube its own flows.",
-        proves=["attack: table exhaustion", "RFC 6888 REQ-4"],
+        "What comes in to a qube is counted apart: who fills it from outside, in silence, leaves "
+        "the qube its own flows.",
+        proves=["attack: table exhaustion", "RFC 6888 REQ-5"],
         qube_lines={"work": "flows = 16\n"},
         sections=forward("game", "external", "udp", "27015") + allow("all", "personal", "work"),
     )
@@ -211,16 +211,16 @@ def slipstream():
         "payloads pass as they are, and the ports they name stay shut.",
         proves=["attack: NAT slipstreaming"],
     )
-    inside = WORK.ip.replace(".", ",")
+    command = f"PORT {WORK.ip.replace('.', ',')},31,144\r\n"  # port 8080
+    raw = packets.packed(WORK.ip)
     sayings = (
-        (21, f"PORT {inside},31,144\r\n"),  # port 8080
+        (21, command),
         (21, f"EPRT |1|{WORK.ip}|8080|\r\n"),
-        (21, "x" * 1400 + f"\r\nPORT {inside},31,144\r\n"),  # at the start of a line, and further on
-        (6667, f"PRIVMSG bot :\x01DCC CHAT chat {int.from_bytes(packets.packed(WORK.ip), 'big')} 8080"
-               "\x01\r\n"),
+        (21, "x" * 1400 + "\r\n" + command),  # at the start of a line, and further on
+        (6667, f"PRIVMSG bot :\x01DCC CHAT chat {int.from_bytes(raw, 'big')} 8080\x01\r\n"),
         (5060, f"REGISTER sip:server SIP/2.0\r\nContact: <sip:me@{WORK.ip}:8080>\r\n"
                "Content-Length: 0\r\n\r\n"),
-        (1720, "\x03\0\0\x30" + "h323" + "".join(map(chr, packets.packed(WORK.ip))) + "\x1f\x90"),
+        (1720, "\x03\0\0\x30h323" + raw.decode("latin-1") + "\x1f\x90"),
         (1723, "\0\x9c\0\1\x1a\x2b\x3c\x4d\0\7\0\0"),
         (10080, "Amanda 2.4 REP HANDLE 000-0 SEQ 0\nCONNECT DATA 8080 MESG 8081 INDEX 8082\n"),
     )  # fmt: skip

@@ -62,10 +62,10 @@ def datagram(source_port, destination_port):
 def forward_external():
     case = Case(
         "forward-external",
-        "Forwards from the uplink to a qube: single ports, ranges, many ports to one, by source, for "
-        "both families. The qube sees who connects, its rules have no say, and other qubes do not "
-        "get in that way.",
-        proves=["RFC 6092 REC-48", "RFC 5382 REQ-4", "RFC 4787 REQ-8", "RFC 5508 REQ-4"],
+        "Forwards from the uplink to a qube: single ports, ranges, many ports to one, by source, "
+        "for both families. The qube sees who connects, its rules have no say, and other qubes do "
+        "not get in that way.",
+        proves=["RFC 6092", "RFC 5382 REQ-4", "RFC 4787 REQ-8", "RFC 5508 REQ-4"],
         rules={"work": "policy=drop\n"},
         sections=forward("web", "external", "tcp", "8080", "80")
         + forward("range", "external", "tcp", "8000-8003", "81-84")
@@ -136,10 +136,10 @@ def forward_external():
 def forward_internal():
     case = Case(
         "forward-internal",
-        "Forwards from qube to qube: at the gateway's address the sender is seen, at the uplink's it "
-        "is hidden behind that; a qube may use its own. The sender's rules must accept where it "
+        "Forwards from qube to qube: at the gateway's address the sender is seen, at the uplink's "
+        "it is hidden behind that; a qube may use its own. The sender's rules must accept where it "
         "leads. Nobody across the uplink gets in that way.",
-        proves=["RFC 4787 REQ-9", "RFC 5382 REQ-8", "RFC 6092 REC-12"],
+        proves=["RFC 4787 REQ-9", "RFC 5382 REQ-8", "RFC 5508 REQ-7"],
         rules={
             "personal": "policy=drop\naction=accept proto=tcp dstports=80-80\n"
             f"action=accept dst4={WORK.ip}/32 proto=udp dstports=53-53\n"
@@ -227,8 +227,8 @@ def forward_expired():
 def allow_inter_qube():
     case = Case(
         "allow-inter-qube",
-        "Qubes that are allowed to talk do so directly, untranslated; the sender's rules must accept "
-        "too. Everything else between qubes stays silent.",
+        "Qubes that are allowed to talk do so directly, untranslated; the sender's rules must "
+        "accept too. Everything else between qubes stays silent.",
         rules={
             "personal": "policy=accept\naction=drop proto=tcp dstports=81-81\n",
             "work": "policy=drop\naction=accept proto=udp\naction=accept proto=icmp\n",
@@ -427,7 +427,8 @@ def mss_clamp():
         connection.out(time + 1.1, "PA", b"x", options=mss(1460))
         connection.back(time + 1.2, "PA", b"x", options=mss(1460))
         # an option that says it is longer, or ends with the header
-        for step, raw in enumerate((b"\x02\x03\x05\xb4", b"\x02\x05\x05\xb4\x00", b"\x01\x01\x01\x02")):
+        bad = (b"\x02\x03\x05\xb4", b"\x02\x05\x05\xb4\x00", b"\x01\x01\x01\x02")
+        for step, raw in enumerate(bad):
             frame = from_qube(WORK, server, tcp(50611 + step, 80, "S", options=mss(1460, nop)))
             packet = ip_bytes(frame)
             at = packets.upper_layer(packet)[1] + 20
@@ -442,8 +443,8 @@ def mss_clamp():
 def mss_clamp_mtu():
     case = Case(
         "mss-clamp-mtu",
-        "mss-clamp = mtu: the MSS that fits the narrower one of both ports, whichever that is: 1340 "
-        "for the qube with 1380 bytes, 1360 for the other one; IPv6 20 less.",
+        "mss-clamp = mtu: the MSS that fits the narrower one of both ports, whichever that is: "
+        "1340 for the qube with 1380 bytes, 1360 for the other one; IPv6 20 less.",
         proves=["RFC 4459 section 3.2"],
         port_lines={"uplink": "mss-clamp = mtu\n"},
         options="--mtu uplink=1400 --mtu work=1380 --mtu personal=1500",

@@ -49,7 +49,7 @@ def fragments():
         "fragments",
         "Fragmented datagrams are put together, judged and translated as a whole, and leave in "
         "fragments no longer than those that came, of a new identification.",
-        proves=["RFC 4787 REQ-14", "RFC 6864 section 4", "RFC 791"],
+        proves=["RFC 4787 REQ-14", "RFC 6864", "RFC 791"],
         rules={"work": "policy=accept\naction=drop proto=udp dstports=4001-4001\n"},
     )
     path = masquerade(case, WORK, 44080, SERVER, 4000)
@@ -116,8 +116,8 @@ def fragments():
 def fragments_order():
     case = Case(
         "fragments-order",
-        "Fragments may come in any order, those of several datagrams between each other; they leave "
-        "in order.",
+        "Fragments may come in any order, those of several datagrams between each other; they "
+        "leave in order.",
         proves=["RFC 4787 REQ-14", "RFC 4787 REQ-13"],
     )
     path = masquerade(case, WORK, 44090, SERVER, 4000)
@@ -280,8 +280,8 @@ def fragments_tiny():
 def fragments_timeout():
     case = Case(
         "fragments-timeout",
-        "A datagram must be whole within 30 s of its first fragment; what has come of it by then is "
-        "dropped in silence, and what comes later begins anew.",
+        "A datagram must be whole within 30 s of its first fragment; what has come of it by then "
+        "is dropped in silence, and what comes later begins anew.",
         proves=["RFC 4787 REQ-14", "RFC 8200 section 4.5"],
     )
     path = masquerade(case, WORK, 44120, SERVER, 4000)
@@ -310,8 +310,8 @@ def fragments_timeout():
 def fragments_flood():
     case = Case(
         "fragments-flood",
-        "Fragments that wait are counted: when a qube has as many as it may, its own oldest datagram "
-        "ends. Nobody else has less room for it.",
+        "Fragments that wait are counted: when a qube has as many as it may, its own oldest "
+        "datagram ends. Nobody else has less room for it.",
         proves=["RFC 4787 REQ-14", "attack: table exhaustion"],
         qube_lines={"work": "fragments = 8\n"},
     )
@@ -358,8 +358,8 @@ def fragments_flood():
 def fragments6():
     case = Case(
         "fragments6",
-        "IPv6 fragments are put together and translated as IPv4 ones. A fragment that is all of its "
-        "packet loses its header, and headers that a fragment could hide are not hidden.",
+        "IPv6 fragments are put together and translated as IPv4 ones. A fragment that is all of "
+        "its packet loses its header, and headers that a fragment could hide are not hidden.",
         proves=["RFC 8200 section 4.5", "RFC 6946", "RFC 7112 section 5", "RFC 6980"]
         + ["attack: IPv6 extension-header evasion"],
         rules={"work": "policy=accept\naction=drop proto=udp dstports=4001-4001\n"},

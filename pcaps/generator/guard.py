@@ -110,7 +110,7 @@ def martians6():
         "martians6",
         "IPv6 sources that cannot come across an uplink with a global address: link-local, unique "
         "local, of documentation, mapped, multicast.",
-        proves=["attack: martians", "RFC 6092 REC-5", "RFC 6092 REC-6"],
+        proves=["attack: martians", "RFC 6092"],
     )
     for index, source in enumerate(
         (
@@ -152,7 +152,7 @@ def martians6_local():
         "martians6-local",
         "Where the uplink has a unique local address itself, as behind another network qube, such "
         "sources come in; those of qubes, ours and those of documentation still do not.",
-        proves=["attack: martians", "RFC 6092 REC-6"],
+        proves=["attack: martians", "RFC 6092"],
         uplink=f"address = {UPLINK}/24\ngateway = {ROUTER}\ndns = {RESOLVER}\n"
         f"address6 = {own}/64\ngateway6 = {router}\n",
     )

@@ -50,7 +50,7 @@ def ip_headers():
         "ip-headers",
         "Malformed IP headers, wrong header checksums, source routes. Where DF is clear the "
         "identification is a new one, to either side.",
-        proves=["attack: source routing", "RFC 6864 section 4", "RFC 7126"],
+        proves=["attack: source routing", "RFC 6864", "RFC 7126"],
     )
 
     def broken(**fields):

@@ -31,10 +31,12 @@ are small, and good places to see how sluice behaves. Run one, or all:
 |---|---|
 | `sluice.conf`, `*.rules` | the configuration |
 | `in-PORT.pcap` | what arrives on a port; also `in-PORT.N.pcap`, and pcapng |
-| `expect-PORT.pcap` | what must leave by a port, to the byte but for renewed identifications, which are names there; no file means nothing |
-| `expect-verdicts.json` | the verdict of each packet, one JSON object per line; of a key that is not there nothing is expected |
+| `expect-PORT.pcap` | what must leave by a port, to the byte; no file means nothing |
+| `expect-verdicts.json` | the verdict of each packet, one JSON object per line |
 | `options` | more options for sluice-replay |
 
+Identifications that leave anew are only names in what is expected: see
+[replay_compare.py](../tests/replay_compare.py). Of a key that a verdict lacks nothing is expected.
 Every case runs with bursts of 32 and of one packet, and with one, two and three workers; all of it
 must come out the same.
 

@@ -165,7 +165,7 @@ def tcp_rst_challenge():
         "A RST ends a connection only with the very number its receiver expects. Within the window "
         "it passes, so that its receiver can challenge it, and the connection stays; outside it is "
         "dropped.",
-        proves=["attack: blind RST (RFC 5961)", "RFC 5961 section 3.2", "RFC 7857 section 2.3"],
+        proves=["attack: blind RST (RFC 5961)", "RFC 5961 section 3.2", "RFC 7857 section 2"],
     )
     exact, near = (connect(case, WORK, 40140 + index).open(index) for index in range(2))
     exact.back(1.2, "PA", bytes(100))

@@ -93,8 +93,8 @@ class Segment:
             if options[0] == 3:
                 self.scale = min(options[2], 14)
             if options[0] == 5:
-                edges = [edge for (edge,) in struct.iter_unpack("!I", options[2 : options[1]])][1::2]
-                for edge in edges:
+                blocks = struct.iter_unpack("!II", options[2 : options[1]])
+                for _, edge in blocks:
                     if self.sack is None or after(edge, self.sack):
                         self.sack = edge
             options = options[options[1] :]
