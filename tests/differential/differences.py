@@ -161,6 +161,16 @@ TABLE = {
         kernel=prohibited,
         sluice=silence,
     ),
+    "martian-answer": Row(
+        "unique local and documentation addresses do not answer across the uplink (spec/nat.md)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "protocol-clash": Row(
+        "who cannot have a flow because another qube has its remote end hears so, the kernel is silent",
+        kernel=silence,
+        sluice=prohibited,
+    ),
     "icmp-obsolete-query": Row(
         "information and address mask requests are obsolete (RFC 6918): never forwarded",
         kernel=passes,

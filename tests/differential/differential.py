@@ -61,6 +61,7 @@ AT_ONCE = 150
 AGAIN_AT_ONCE, AGAIN_AT_MOST = 10, 300
 LATE_S = 0.08  # when one world put out less than the other, it gets so long for the rest
 SHOWN = 20
+FLOW = ("protocol", "source", "destination", "sport", "dport", "id", "quote.sport", "quote.dport")
 MARKER = re.compile(rb"<(\d{5})>")
 
 
@@ -99,10 +100,6 @@ def slots_of(packet):
     for name in ("sport", "dport", "id", "quote.sport", "quote.dport", "quote.id"):
         if name in view:
             yield (view[name] - FIRST_PORT) // PORTS_EACH
-
-
-class Problem(list):
-    """Lines that say what was different at one step."""
 
 
 class Pair:
@@ -223,7 +220,8 @@ class Pair:
                 view["fragments"] = packet.fragments
             self.rename(side, view)
             result.append((packet.port, view))
-        result.sort(key=lambda item: item[0])
+        # in order within a flow; nobody promises more when there are several workers
+        result.sort(key=lambda item: (item[0], *(str(item[1].get(name)) for name in FLOW)))
         if len({injection.port for injection in self.steps[n].injections}) > 1:
             # nobody promises which of two ports is served first
             result.sort(key=lambda item: (item[0], repr(sorted(item[1].items()))))
@@ -287,21 +285,31 @@ class Runner:
         self.shared_limit = not pathlib.Path("/proc/sys/net/ipv4/icmp_msgs_per_sec").exists()
         self.at_once = 40 if self.shared_limit else AT_ONCE
         self.slot = 0
+        self.taken = set()  # external ports that the firewalls have chosen
         self.strays = []
         self.steps = 0
 
     def run(self, entries):
         """Run these scenarios together. Returns their pairs."""
-        pairs = []
-        for entry in entries:
-            pairs.append(Pair(entry, self.slot, self.seed))
-            self.slot += 1
+        pairs = [Pair(entry, self.next_slot(), self.seed) for entry in entries]
         active = {pair.slot: pair for pair in pairs}
         while True:
             active = {slot: pair for slot, pair in active.items() if pair.advance()}
             if not active:
-                return pairs
+                break
             self.step(active)
+        for pair in pairs:
+            for side in pair.sides:
+                self.taken |= set(side.names)
+        return pairs
+
+    def next_slot(self):
+        """A slot whose ports no firewall has given to somebody else."""
+        while True:
+            first = FIRST_PORT + self.slot * PORTS_EACH
+            self.slot += 1
+            if self.taken.isdisjoint(range(first, first + PORTS_EACH)):
+                return self.slot - 1
 
     def step(self, active):
         self.steps += 1
@@ -375,6 +383,15 @@ def batches(entries, size):
         yield batch
 
 
+def report_silent(pairs):
+    """Name the scenarios that say only that nothing comes out: they must not become many."""
+    spoken, silent = set(), set()
+    for pair in pairs:
+        heard = any(outcome for _, outcomes in pair.transcript for outcome in outcomes)
+        (spoken if heard else silent).add(f"{pair.entry[0]}/{pair.entry[1].__name__}")
+    print("silent in both worlds: " + ", ".join(sorted(silent - spoken)))
+
+
 def report_rows(used, complete):
     """Say how often each named difference was needed. Returns the rows that nothing needs."""
     print("intended differences:")
@@ -402,10 +419,10 @@ def run(options):
     for batch in batches(entries, 1 if options.scenario else runner.at_once):
         for pair in runner.run(batch):
             (suspicious if pair.problems else pairs).append(pair)
-    again = 0
+    again = []
     if 0 < len(suspicious) <= AGAIN_AT_MOST and not options.scenario:
-        again = len(suspicious)
         retried = []
+        again = suspicious
         for batch in batches([pair.entry for pair in suspicious], AGAIN_AT_ONCE):
             retried += runner.run(batch)
         suspicious = [pair for pair in retried if pair.problems]
@@ -417,6 +434,11 @@ def run(options):
             print("\n".join(pair.show(all_steps=True)))
     elif wrong:
         show_wrong(wrong, options.details)
+    still = {pair.number for pair in wrong}
+    for pair in again:
+        if pair.number not in still:
+            step, lines = pair.problems[0]
+            print(f"right when tried again: {pair.title}, step {step}: {'; '.join(lines)[:300]}")
     for side, packet in runner.strays[:SHOWN]:
         print(f"belongs to no scenario: {side} {packet!r}")
 
@@ -428,6 +450,7 @@ def run(options):
     print("scenarios:")
     for family in counts:
         print(f"  {counts[family]:5d}  {family}" + (f", {bad[family]} wrong" if bad[family] else ""))
+    report_silent(pairs + wrong)
     stale = report_rows(used, complete)
     for name in stale:
         print(f"nothing needs the row {name} any more")
@@ -435,7 +458,7 @@ def run(options):
     print(
         f"seed {options.seed}: {len(entries)} scenarios, packets in {kernel.frames_in} and "
         f"{sluice.frames_in}, packets out of the kernel {kernel.frames_out}, of sluice "
-        f"{sluice.frames_out}; {sum(used.values())} named differences; {again} scenarios tried again; "
+        f"{sluice.frames_out}; {sum(used.values())} named differences; {len(again)} scenarios tried again; "
         f"{len(wrong) + len(runner.strays)} unexplained; {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong or runner.strays or stale else 0

@@ -270,9 +270,6 @@ def join(parts):
     return [packet]
 
 
-FIELDS_LIKE_LENGTH = {"length", "quote.length"}
-
-
 def differing(kernel, sluice):
     """The fields in which two views differ."""
     if kernel == sluice:

@@ -49,8 +49,6 @@ from world import (
 )
 
 # Every scenario has numbers of its own, so that none of them meets another one's flows.
-import os
-ONLY_V4 = "ONLY_V4" in os.environ
 FIRST_PORT, PORTS_EACH = 2048, 12
 FIRST_LOW_PORT = 100
 REMOTES_EACH = 8
@@ -132,7 +130,7 @@ class Scenario:
         return self.data(size=self.rng.choice((7, 8, 9, 40, 41, 200, 999, 1200)))
 
     def version(self):
-        return self.rng.random() < 0.4 and not ONLY_V4
+        return self.rng.random() < 0.4
 
     def qube(self):
         return self.rng.choice((WORK, PERSONAL))

@@ -174,8 +174,10 @@ def not_allowed(s):
 
 def last_hop(s):
     flow = through(s, "game", s.version())
-    yield flow.out(s.data(), ttl=1)
+    yield s.differs("hops-unsolicited", flow.out(s.data(), ttl=1))
     yield flow.out(s.data())
+    # now it is about a flow
+    yield flow.out(s.data(), ttl=1)
 
 
 SCENARIOS = (

@@ -75,6 +75,14 @@ def reserved(s):
         yield s.differs("reserved-destination", s.from_qube(PERSONAL, remote, layers(s)[0]))
 
 
+def local_networks(s):
+    """Networks that are nobody's across the uplink, unless the uplink itself is in one."""
+    for remote in ("fd12:3456::9", "2001:db8::9", "3fff::9"):
+        flow = s.udp(PERSONAL, remote=remote, n=len(remote) % 7)
+        yield flow.out()
+        yield s.differs("martian-answer", flow.back())
+
+
 def land(s):
     """From oneself to oneself."""
     v6 = s.version()
@@ -275,6 +283,7 @@ SCENARIOS = (
     (spoofed_flow, 8),
     (nowhere, 16),
     (reserved, 3),
+    (local_networks, 3),
     (land, 8),
     (never_from_outside, 25),
     (through_us, 10),

@@ -12,7 +12,7 @@ ECHO, TIMESTAMP = 8, 13
 ALSO_QUERIES = (15, 17)
 NODE_INFORMATION = 139
 # conntrack does not look at them, so they pass where the rules say so
-UNTRACKED6 = (130, 131, 132, 133, 134, 135, 136, 143, 151)
+UNTRACKED6 = (130, 131, 132, 133, 134, 135, 136, 143, 151, 152)
 
 
 def ping(s):
@@ -45,6 +45,25 @@ def timestamp(s):
 def information(s):
     flow = s.ping(v6=False, kind=s.rng.choice(("information", "mask")))
     yield s.differs("icmp-obsolete-query", flow.out())
+
+
+def other_answer(s):
+    """The right identifier, but an answer to another kind of question."""
+    echo, stamp = s.rng.sample(("echo", "timestamp"), 2)
+    asked, other = (s.ping(WORK, v6=False, kind=kind, remote=s.remote()) for kind in (echo, stamp))
+    yield asked.out()
+    yield other.back()
+    yield asked.back()
+
+
+def two_questions(s):
+    """One identifier for two kinds of question."""
+    flows = [s.ping(WORK, v6=False, kind=kind, remote=s.remote()) for kind in ("echo", "timestamp")]
+    s.rng.shuffle(flows)
+    for flow in flows:
+        yield flow.out()
+    for flow in s.rng.sample(flows, 2):
+        yield flow.back()
 
 
 def strangers(s):
@@ -153,6 +172,11 @@ def types_out_v6(s):
         yield injection
 
 
+def node_information(s):
+    injection = s.from_qube(s.qube(), s.remote(0, True), message(s, NODE_INFORMATION, v6=True))
+    yield s.differs("icmp6-node-information", injection)
+
+
 def types_in(s):
     """The same from outside, after a ping made it plausible."""
     flow = s.ping(v6=False)
@@ -188,6 +212,8 @@ SCENARIOS = (
     (one_way, 6),
     (timestamp, 8),
     (information, 6),
+    (other_answer, 4),
+    (two_questions, 4),
     (strangers, 15),
     (answers_without_question, 8),
     (request_from_outside, 8),
@@ -198,6 +224,7 @@ SCENARIOS = (
     (checksum_wrong, 10),
     (types_out, 25),
     (types_out_v6, 20),
+    (node_information, 3),
     (types_in, 15),
     (types_in_v6, 15),
     (short, 6),

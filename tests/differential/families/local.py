@@ -52,7 +52,7 @@ def refused_at_the_uplink(s):
 
 
 def refused_protocols(s):
-    protocol = s.rng.choice((50, 99))
+    protocol = (50, 99)[s.number % 2]
     destination = GATEWAY6 if s.version() else GATEWAY
     injection = s.from_qube(s.qube(), destination, Raw(s.data()), proto=protocol)
     yield s.differs("local-refused-unknown-protocol", injection) if protocol == 99 else injection

@@ -36,7 +36,8 @@ def at_random(s):
         elif kind == "timestamp" and not v6:
             yield s.ping(qube, remote=remote, n=n, kind="timestamp").out()
         else:
-            yield s.from_qube(qube, remote, Raw(s.data()), proto=ESP)
+            # of one qube only: without ports, two cannot share a remote host
+            yield s.from_qube(WORK, remote, Raw(s.data()), proto=ESP)
 
 
 # Each kind of refusal: who, whom, and with which packets: None for all.
@@ -160,6 +161,16 @@ def other_protocol(s):
     yield s.from_uplink(s.remote(3), Raw(s.data()), proto=protocol)
 
 
+def other_protocol_clash(s):
+    """Without ports, one remote host can talk to one qube only."""
+    first, second = s.rng.sample((WORK, PERSONAL), 2)
+    remote = s.remote(0, s.version())
+    yield s.from_qube(first, remote, Raw(s.data()), proto=ESP)
+    injection = s.from_qube(second, remote, Raw(s.data()), proto=ESP)
+    yield s.differs("protocol-clash", injection)
+    yield s.from_uplink(remote, Raw(s.data()), proto=ESP)
+
+
 def tunnel(s):
     """A packet inside a packet is payload."""
     qube, remote = s.qube(), s.remote()
@@ -179,5 +190,6 @@ SCENARIOS = (
     (no_ipv6, 4),
     (to_another_qube, 8),
     (other_protocol, 12),
+    (other_protocol_clash, 5),
     (tunnel, 4),
 )

@@ -173,6 +173,22 @@ def clash(s):
         yield flow.out()
 
 
+def clash_then_another(s):
+    """A port that had to be changed stays changed, also for those who would not mind."""
+    v6, service = s.version(), s.service()
+    first, second = s.rng.sample((WORK, PERSONAL), 2)
+    one, other = (
+        s.udp(qube, remote=s.remote(0, v6), port=s.port(), service=service)
+        for qube in (first, second)
+    )
+    yield one.out()
+    yield other.out()
+    another = s.udp(second, remote=s.remote(1, v6), port=s.port())
+    yield another.out()
+    yield another.back()
+    yield other.back()
+
+
 def clash_low(s):
     """The same with a port below 1024: what is chosen instead is below 1024 too."""
     port = next(s.low_ports)
@@ -235,6 +251,7 @@ SCENARIOS = (
     (turned_around, 8),
     (unsolicited, 15),
     (clash, 25),
+    (clash_then_another, 8),
     (clash_low, 8),
     (clash_elsewhere, 8),
     (port_zero, 4),
