@@ -20,7 +20,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cp -r pcaps/tcp-life "$scratch/case"
 conf=$scratch/case/sluice.conf work=$scratch/case/in-work.pcap uplink=$scratch/case/in-uplink.pcap
-frames=20 # in $work
+frames=7 # in $work
 failures=0
 
 # expect STATUS TEXT ARGUMENT...: sluice-replay ends with STATUS and says TEXT somewhere
