@@ -365,7 +365,8 @@ window_update(struct tcp_end *sender, struct tcp_end *receiver, const struct tcp
 		sender->flags |= TCP_END_MAX_ACK;
 	}
 	/* It has sent further than it was allowed: it knows more than we do. */
-	if (unlikely(receiver->max_window != 0 && after(end, sender->max_end)))
+	if (unlikely(receiver->max_window != 0 && after(end, sender->max_end) &&
+		     !after(segment->sequence, sender->max_end)))
 		window_set(receiver, window_bytes(receiver) + (end - sender->max_end));
 	if (!before(sack + window, receiver->max_end)) {
 		receiver->max_end = sack + window;
@@ -412,12 +413,10 @@ window_track(
 		sequence = sender->end;
 		end = sequence;
 	}
-	if (unlikely(sender->max_window != 0 && after(sequence, sender->max_end))) {
-		/* I, but a window that was taken back may have been used just before. */
-		if (end - sender->max_end > window_bytes(receiver))
-			return TCP_OUT_OF_WINDOW;
-		return after(sack, receiver->end) ? TCP_OUT_OF_WINDOW : TCP_IGNORE;
-	}
+	/* I, but one window more is forgiven: the receiver may take it all the same. */
+	if (unlikely(sender->max_window != 0 && after(sequence, sender->max_end) &&
+		     end - sender->max_end > window_bytes(receiver)))
+		return TCP_OUT_OF_WINDOW;
 	if (unlikely(after(sack, receiver->end))) /* III */
 		return TCP_OUT_OF_WINDOW;
 	if (unlikely(receiver->max_window != 0 &&
