@@ -353,7 +353,7 @@ def icmp6_errors():
     path.no_error(5.5, BACK, datagram, 1, 3, alter=lambda raw: b"\x45" + raw[1:], **lost)
     late = connection.quoted(THERE, "PA", seq=connection.next[THERE] + 100_000)
     connection.path.no_error(5.6, BACK, late, 1, 3, length=48, **lost)
-    path.no_error(5.7, BACK, datagram, 1, 3, "martian-source", router=PERSONAL.ip6)
+    path.no_error(5.7, BACK, datagram, 1, 3, "downstream-source", router=PERSONAL.ip6)
     path.no_error(5.8, THERE, datagram, 1, 4, "source-address", router=PERSONAL.ip6)
     # types that are never forwarded, about a flow or not
     for index, kind in enumerate((5, 100, 101, 127)):
