@@ -168,6 +168,7 @@ port_prepare(struct dataplane *dataplane, const struct conf *conf, const struct 
 		const struct conf_qube *conf_qube = &conf->qubes[own->qube];
 
 		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &qube->address[FAMILY_IPV4]);
+		port->peer_configured = conf_qube->has_mac;
 		if (conf_qube->has_mac)
 			neighbour_learn(
 				port->neighbours, NEIGHBOUR_PEER, mac_word(conf_qube->mac), 0);

@@ -64,6 +64,11 @@ decide_from_uplink(struct worker *worker, const struct packet *packet, struct de
 	decision->reason = guard_unsolicited(policy, packet);
 	if (decision->reason != REASON_NO_FLOW)
 		return;
+	if ((packet->tuple.protocol == IPPROTO_ICMP || packet->tuple.protocol == IPPROTO_ICMPV6) &&
+		(packet->flags & PACKET_ICMP_QUERY) == 0) {
+		decision->reason = REASON_ICMP_TYPE; /* such as a redirect */
+		return;
+	}
 	target_find(policy, worker->dataplane->bindings, &packet->tuple, QUBE_NONE, target);
 	if (target->reason != REASON_NONE)
 		return;

@@ -21,6 +21,7 @@
 #include <rte_udp.h>
 
 #include "classifier/guard.h"
+#include "nat/rewrite.h"
 
 #define ICMP_ECHO_REPLY 0
 #define ICMP_ECHO_REQUEST 8
@@ -313,6 +314,7 @@ echo(struct worker *worker, struct port *port, struct rte_mbuf *mbuf, const stru
 	struct rte_ether_hdr *ethernet = rte_pktmbuf_mtod(mbuf, struct rte_ether_hdr *);
 	uint8_t *l3 = packet_header(mbuf, packet->l3_offset, uint8_t *);
 	uint8_t *icmp = packet_header(mbuf, packet->l4_offset, uint8_t *);
+	bool is_long = packet->frame_length - packet->l3_offset > port->mtu;
 	uint16_t checksum;
 	uint16_t delta;
 
@@ -325,7 +327,11 @@ echo(struct worker *worker, struct port *port, struct rte_mbuf *mbuf, const stru
 		ip->src_addr = packet->tuple.destination.v4;
 		ip->dst_addr = packet->tuple.source.v4;
 		ip->time_to_live = LOCAL_TTL;
-		ip->packet_id = 0;
+		/* only fragments need one */
+		ip->packet_id = is_long ? rte_cpu_to_be_16((uint16_t)rewrite_identification(
+						  &worker->dataplane->secret, packet,
+						  rte_be_to_cpu_16(ip->packet_id)))
+					: 0;
 		ip->fragment_offset = 0;
 		ip->hdr_checksum = 0;
 		ip->hdr_checksum = rte_ipv4_cksum(ip);
@@ -345,7 +351,10 @@ echo(struct worker *worker, struct port *port, struct rte_mbuf *mbuf, const stru
 	}
 	checksum = checksum_adjust(checksum, delta);
 	memcpy(icmp + 2, &checksum, sizeof(checksum));
-	worker_transmit(worker, port->index, mbuf);
+	if (is_long)
+		route_split(worker, mbuf, port->index);
+	else
+		worker_transmit(worker, port->index, mbuf);
 }
 
 static bool

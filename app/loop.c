@@ -47,8 +47,8 @@ struct loop {
 	} workers[];
 };
 
-static uint32_t
-loop_now_ms(const struct loop *loop)
+uint32_t
+loop_now(const struct loop *loop)
 {
 	unsigned __int128 elapsed = rte_rdtsc() - loop->start_tsc;
 
@@ -90,7 +90,7 @@ loop_main(void *argument)
 	rte_rcu_qsbr_thread_register(quiescence, own->worker->index);
 	rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
 	while (!atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
-		uint32_t now_ms = loop_now_ms(loop);
+		uint32_t now_ms = loop_now(loop);
 		unsigned handled = 0;
 
 		for (unsigned i = 0; i < own->port_count; i++) {

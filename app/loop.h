@@ -14,5 +14,8 @@ struct loop;
  */
 int loop_start(struct dataplane *dataplane, const struct report *report, struct loop **out);
 
+/** The clock of the workers, milliseconds since they were started, modulo 2^32. */
+uint32_t loop_now(const struct loop *loop);
+
 /** Stop all workers and wait until the last has sent its last frame. Frees @p loop. */
 void loop_stop(struct loop *loop);

@@ -103,6 +103,16 @@ permission_give(struct worker *worker, const struct flow *flow)
 	flow_sooner(worker->flows, permission);
 }
 
+/* Give a reference on an external port back, and the port with the last one. */
+static void
+binding_give(struct dataplane *dataplane, enum family family, uint8_t protocol, rte_be16_t external)
+{
+	uint16_t qube = binding_release(dataplane->bindings, family, protocol, external);
+
+	if (qube != QUBE_NONE)
+		budget_give(dataplane_account(dataplane, qube, false), BUDGET_PORTS);
+}
+
 /* Give back what a flow holds, all but its place in the table. */
 static void
 flow_give_back(struct worker *worker, const struct flow *flow)
@@ -114,13 +124,10 @@ flow_give_back(struct worker *worker, const struct flow *flow)
 	account = flow_account(worker, flow);
 	if ((flow->flags & FLOW_BINDING) != 0) {
 		unsigned outside = flow_is_inbound(flow) ? DIRECTION_ORIGINAL : DIRECTION_REPLY;
-		uint16_t qube = binding_release(worker->dataplane->bindings,
+
+		binding_give(worker->dataplane,
 			(flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4, flow->protocol,
 			flow->port[outside][1]);
-
-		if (qube != QUBE_NONE)
-			budget_give(
-				dataplane_account(worker->dataplane, qube, false), BUDGET_PORTS);
 	}
 	if ((flow->flags & FLOW_HALF_OPEN) != 0)
 		budget_give(account, BUDGET_HALF_OPEN);
@@ -164,7 +171,7 @@ struct opening {
 	bool inbound;
 	bool may_evict;
 	/* what has been taken so far */
-	bool flow, half_open, binding, fresh;
+	bool flow, half_open, binding;
 	struct tuple reply;
 };
 
@@ -220,13 +227,9 @@ budgets_take(struct opening *opening)
 static void
 opening_undo(struct opening *opening)
 {
-	struct dataplane *dataplane = opening->worker->dataplane;
-
 	if (opening->binding)
-		binding_release(dataplane->bindings, opening->reply.family, opening->reply.protocol,
-			opening->reply.destination_port);
-	if (opening->fresh)
-		budget_give(opening->account, BUDGET_PORTS);
+		binding_give(opening->worker->dataplane, opening->reply.family,
+			opening->reply.protocol, opening->reply.destination_port);
 	if (opening->half_open)
 		budget_give(opening->account, BUDGET_HALF_OPEN);
 	if (opening->flow)
@@ -249,18 +252,6 @@ binding_request_of(const struct opening *opening)
 	};
 }
 
-static enum reason
-fresh_count(struct opening *opening, bool fresh)
-{
-	opening->binding = true;
-	if (!fresh)
-		return REASON_NONE;
-	if (!budget_take(opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
-		return REASON_PORTS_BUDGET;
-	opening->fresh = true;
-	return REASON_NONE;
-}
-
 /* Choose the external port or identifier. */
 static enum reason
 port_choose(struct opening *opening)
@@ -268,8 +259,10 @@ port_choose(struct opening *opening)
 	struct worker *worker = opening->worker;
 	const struct packet *packet = opening->packet;
 	uint8_t protocol = packet->tuple.protocol;
+	struct binding_table *bindings = worker->dataplane->bindings;
 	struct binding_request request;
-	bool fresh;
+	bool fresh = false;
+	int error;
 
 	if (protocol == IPPROTO_TCP ||
 		(protocol == IPPROTO_UDP && opening->target->masquerade == MASQUERADE_GATEWAY))
@@ -282,10 +275,17 @@ port_choose(struct opening *opening)
 	if (protocol != IPPROTO_UDP && (packet->flags & PACKET_ICMP_QUERY) == 0)
 		return REASON_NONE;
 	request = binding_request_of(opening);
-	if (binding_take(worker->dataplane->bindings, &request, &opening->reply.destination_port,
-		    &fresh) != 0)
-		return REASON_PORTS_EXHAUSTED;
-	return fresh_count(opening, fresh);
+	error = binding_join(bindings, &request, &opening->reply.destination_port);
+	if (error == -ENOENT) {
+		if (!budget_take(
+			    opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
+			return REASON_PORTS_BUDGET;
+		error = binding_take(bindings, &request, &opening->reply.destination_port, &fresh);
+		if (error != 0 || !fresh)
+			budget_give(opening->account, BUDGET_PORTS);
+	}
+	opening->binding = error == 0;
+	return error == 0 ? REASON_NONE : REASON_PORTS_EXHAUSTED;
 }
 
 /*
@@ -333,19 +333,21 @@ static bool
 rebind(struct opening *opening)
 {
 	struct binding_request request = binding_request_of(opening);
-	struct binding_table *bindings = opening->worker->dataplane->bindings;
+	struct dataplane *dataplane = opening->worker->dataplane;
 
 	if (!opening->binding)
 		return false;
-	binding_release(
-		bindings, request.family, request.protocol, opening->reply.destination_port);
+	binding_give(dataplane, request.family, request.protocol, opening->reply.destination_port);
 	opening->binding = false;
-	if (opening->fresh)
-		budget_give(opening->account, BUDGET_PORTS);
-	opening->fresh = false;
-	if (binding_take_another(bindings, &request, &opening->reply.destination_port) != 0)
+	if (!budget_take(opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
 		return false;
-	return fresh_count(opening, true) == REASON_NONE;
+	if (binding_take_another(dataplane->bindings, &request, &opening->reply.destination_port) !=
+		0) {
+		budget_give(opening->account, BUDGET_PORTS);
+		return false;
+	}
+	opening->binding = true;
+	return true;
 }
 
 /* The way to a qube; it is away when it has no port. */
@@ -411,18 +413,16 @@ binding_join_inbound(struct opening *opening)
 		.qube = opening->qube,
 		.port = opening->target->port,
 	};
-	bool fresh;
+	struct dataplane *dataplane = opening->worker->dataplane;
+	rte_be16_t external;
 
 	/* Gone since it was found: nobody is there any more. */
-	if (binding_take_exact(opening->worker->dataplane->bindings, &request,
-		    tuple->destination_port, &fresh) != 0)
+	if (binding_join(dataplane->bindings, &request, &external) != 0)
 		return REASON_NO_FLOW;
-	if (fresh) {
-		binding_release(opening->worker->dataplane->bindings, request.family,
-			request.protocol, tuple->destination_port);
-		return REASON_NO_FLOW;
-	}
-	return REASON_NONE;
+	if (external == tuple->destination_port)
+		return REASON_NONE;
+	binding_give(dataplane, request.family, request.protocol, external);
+	return REASON_NO_FLOW;
 }
 
 enum reason
@@ -512,12 +512,35 @@ binding_adopt(struct worker *worker, const struct flow *flow, struct account *ac
 	return false;
 }
 
+/* Whether a flow of this kind holds a reference on a binding. */
+static bool
+flow_has_binding(const struct policy *policy, const struct flow *flow)
+{
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+	enum family family = (flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4;
+	const struct port_set *reserved = forward_reserved(policy->forwards, flow->protocol);
+	struct tuple tuple;
+
+	if (flow_is_inbound(flow)) {
+		rte_be16_t port = flow->port[DIRECTION_ORIGINAL][1];
+
+		/* By a filter, unless it is a forward's. */
+		return flow->protocol == IPPROTO_UDP &&
+		       !port_set_has(reserved, rte_be_to_cpu_16(port));
+	}
+	if (flow->protocol != IPPROTO_UDP && flow->protocol != IPPROTO_ICMP &&
+		flow->protocol != IPPROTO_ICMPV6)
+		return false;
+	flow_tuple(flow, DIRECTION_REPLY, &tuple);
+	return uplink->has[family] && address_equal(&tuple.destination, &uplink->address[family]);
+}
+
 bool
 worker_adopt(struct worker *worker, struct flow *flow)
 {
 	const struct limits *limits = &worker->policy->qubes[flow->qube].limits;
 	struct account *account = flow_account(worker, flow);
-	bool covered = (flow->flags & FLOW_COVERED) != 0;
+	bool bound = flow_has_binding(worker->policy, flow);
 	bool half_open = flow->protocol == IPPROTO_TCP && tcp_half_open(flow->state);
 
 	flow->flags &= (uint8_t) ~(FLOW_COVERED | FLOW_HALF_OPEN);
@@ -525,13 +548,15 @@ worker_adopt(struct worker *worker, struct flow *flow)
 		goto refuse;
 	if (half_open && !budget_take(account, BUDGET_HALF_OPEN, limits->value[BUDGET_HALF_OPEN]))
 		goto give_flow;
-	if ((flow->flags & FLOW_BINDING) != 0 &&
-		!binding_adopt(worker, flow,
-			dataplane_account(worker->dataplane, flow->qube, false), limits))
+	if (bound && !binding_adopt(worker, flow,
+			     dataplane_account(worker->dataplane, flow->qube, false), limits))
 		goto give_half_open;
 	if (half_open)
 		flow->flags |= FLOW_HALF_OPEN;
-	if (covered)
+	if (bound)
+		flow->flags |= FLOW_BINDING;
+	if (bound && flow->protocol == IPPROTO_UDP &&
+		worker->policy->qubes[flow->qube].filter == FILTER_ADDRESS)
 		permission_take(worker, flow);
 	return true;
 

@@ -124,8 +124,11 @@ flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decisi
 
 /* An ICMP error about a flow passes, and does nothing to it (RFC 5508 REQ-6, RFC 4787 REQ-12). */
 static enum reason
-relate_one(struct worker *worker, const struct rte_mbuf *mbuf)
+relate_one(struct worker *worker, struct rte_mbuf *mbuf)
 {
+	struct packet *packet = packet_of(mbuf);
+
+	packet->rule = packet->flow->rule;
 	if (!icmp_plausible(mbuf))
 		return REASON_ICMP_ERROR;
 	worker->counters.related_errors++;

@@ -50,7 +50,8 @@ struct port {
 	uint16_t mtu;   /* longest IP packet, bytes */
 	uint8_t mac[6];
 	struct neighbour_table *neighbours;
-	void *driver; /* private to the kind of port */
+	bool peer_configured; /* the qube's MAC is in the configuration, not learned */
+	void *driver;         /* private to the kind of port */
 	/* data path: owner worker writes */
 	uint64_t rx_dropped; /* frames the ring below lost, as far as known */
 };

@@ -37,6 +37,7 @@
 #include "app/verdict.h"
 
 #define MS_NS UINT64_C(1000000)
+#define SECOND_NS (1000 * MS_NS)
 
 /* The clock at the first packet. Any value does; not zero, so that nothing relies on zero. */
 #define START_MS 1000
@@ -55,6 +56,10 @@
 
 #define BURST_DEFAULT 32
 
+#define MTUS_MAX 64
+#define MTU_LEAST 68
+#define MTU_MAX 65535
+
 enum exit_status {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1, /* bad configuration, damaged input, output not written */
@@ -62,10 +67,17 @@ enum exit_status {
 };
 
 struct input {
-	char *port_name;
+	const char *argument; /* PORT=FILE */
+	size_t name_length;   /* of PORT */
 	const char *path;
 	uint16_t port;
 	struct capture *capture;
+};
+
+/* The MTU that a port is to have. */
+struct mtu {
+	const char *argument; /* PORT=N */
+	unsigned bytes;
 };
 
 struct options {
@@ -76,6 +88,8 @@ struct options {
 	unsigned workers; /* 0: as configured */
 	unsigned input_count;
 	struct input *inputs;
+	unsigned mtu_count;
+	struct mtu mtus[MTUS_MAX];
 };
 
 struct replay {
@@ -103,7 +117,8 @@ struct replay {
 	unsigned burst_count;
 	uint16_t burst_port;
 	uint32_t burst_ms;
-	uint32_t serial; /* of the last packet read */
+	uint64_t burst_ns; /* captured time of its last packet */
+	uint32_t serial;   /* of the last packet read */
 };
 
 static void
@@ -116,6 +131,7 @@ report_stderr(void *context, const char *line)
 static const char usage[] =
 	"usage: sluice-replay --config FILE --in PORT=FILE.pcap [--in PORT=FILE.pcap]...\n"
 	"                     [--out DIR] [--verdicts FILE] [--burst N] [--workers N]\n"
+	"                     [--mtu PORT=N]...\n"
 	"\n"
 	"Take captured frames through the firewall that FILE configures, without root, hugepages\n"
 	"or a network, and say what became of each.\n"
@@ -133,6 +149,8 @@ static const char usage[] =
 	"  --workers N         in place of the configured number; shows only in which external "
 	"port\n"
 	"                      a TCP connection gets when its own is taken\n"
+	"  --mtu PORT=N        the longest IP packet that PORT takes, 68 to 65535 bytes (default "
+	"65535)\n"
 	"  --help, --version\n"
 	"\n"
 	"A port's own MAC address is found in its captures: where frames of known addresses go, "
@@ -185,13 +203,28 @@ input_add(struct options *options, const char *argument)
 	if (inputs == NULL)
 		return EXIT_FAILED;
 	options->inputs = inputs;
-	inputs[options->input_count] = (struct input){
-		.port_name = strndup(argument, (size_t)(equals - argument)),
+	inputs[options->input_count++] = (struct input){
+		.argument = argument,
+		.name_length = (size_t)(equals - argument),
 		.path = equals + 1,
 	};
-	if (inputs[options->input_count].port_name == NULL)
-		return EXIT_FAILED;
-	options->input_count++;
+	return EXIT_DONE;
+}
+
+static int
+mtu_add(struct options *options, const char *argument)
+{
+	const char *equals = strchr(argument, '=');
+	struct mtu *mtu = &options->mtus[options->mtu_count];
+
+	if (equals == NULL || equals == argument ||
+		!number_parse(equals + 1, MTU_MAX, &mtu->bytes) || mtu->bytes < MTU_LEAST)
+		return usage_error(
+			"--mtu %s: must be PORT=N, N from %u to %u", argument, MTU_LEAST, MTU_MAX);
+	if (options->mtu_count + 1 == MTUS_MAX)
+		return usage_error("--mtu %s: too many of them", argument);
+	mtu->argument = argument;
+	options->mtu_count++;
 	return EXIT_DONE;
 }
 
@@ -206,6 +239,7 @@ options_parse(struct options *options, int argc, char **argv)
 		{"verdicts", required_argument, NULL, 'v'},
 		{"burst", required_argument, NULL, 'b'},
 		{"workers", required_argument, NULL, 'w'},
+		{"mtu", required_argument, NULL, 'm'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{NULL, 0, NULL, 0},
@@ -239,6 +273,11 @@ options_parse(struct options *options, int argc, char **argv)
 				return usage_error("--workers %s: must be a number from 1 to %u",
 					optarg, WORKERS_MAX);
 			break;
+		case 'm':
+			status = mtu_add(options, optarg);
+			if (status != EXIT_DONE)
+				return status;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return -1;
@@ -258,29 +297,51 @@ options_parse(struct options *options, int argc, char **argv)
 	return EXIT_DONE;
 }
 
+/* The port whose name @p text starts with, up to @p length bytes. @return -EINVAL, reported */
+static int
+port_find(const struct replay *replay, const char *option, const char *text, size_t length)
+{
+	const struct conf *conf = replay->conf;
+
+	for (unsigned port = 0; port < conf->port_count; port++)
+		if (strlen(conf->ports[port].name) == length &&
+			strncmp(conf->ports[port].name, text, length) == 0)
+			return (int)port;
+	fprintf(stderr, "sluice-replay: %s %s: %s has no port of that name; its ports:", option,
+		text, replay->options.config);
+	for (unsigned port = 0; port < conf->port_count; port++)
+		fprintf(stderr, " %s", conf->ports[port].name);
+	fputc('\n', stderr);
+	return -EINVAL;
+}
+
 /* Find the port of each input. */
 static int
 inputs_resolve(struct replay *replay)
 {
-	const struct conf *conf = replay->conf;
-
 	for (unsigned i = 0; i < replay->options.input_count; i++) {
 		struct input *input = &replay->options.inputs[i];
-		unsigned port = 0;
+		int port = port_find(replay, "--in", input->argument, input->name_length);
 
-		while (port < conf->port_count &&
-			strcmp(conf->ports[port].name, input->port_name) != 0)
-			port++;
+		if (port < 0)
+			return port;
 		input->port = (uint16_t)port;
-		if (port < conf->port_count)
-			continue;
-		fprintf(stderr,
-			"sluice-replay: --in %s=%s: %s has no port of that name; its ports:",
-			input->port_name, input->path, replay->options.config);
-		for (port = 0; port < conf->port_count; port++)
-			fprintf(stderr, " %s", conf->ports[port].name);
-		fputc('\n', stderr);
-		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Give the ports their MTUs. */
+static int
+mtus_set(struct replay *replay)
+{
+	for (unsigned i = 0; i < replay->options.mtu_count; i++) {
+		const struct mtu *mtu = &replay->options.mtus[i];
+		int port = port_find(replay, "--mtu", mtu->argument,
+			(size_t)(strchr(mtu->argument, '=') - mtu->argument));
+
+		if (port < 0)
+			return port;
+		replay->dataplane->ports[port].mtu = (uint16_t)mtu->bytes;
 	}
 	return 0;
 }
@@ -295,6 +356,25 @@ inputs_open(struct replay *replay)
 		if (status < 0)
 			return status;
 	}
+	return 0;
+}
+
+/* Unix time of the earliest packet: the time by which the first policy is made. */
+static int
+inputs_begin(struct replay *replay, uint64_t *now_s)
+{
+	uint64_t earliest_ns = UINT64_MAX;
+
+	for (unsigned i = 0; i < replay->options.input_count; i++) {
+		struct input *input = &replay->options.inputs[i];
+		struct capture_frame frame;
+
+		if (capture_next(input->capture, NULL, &frame) == 1)
+			earliest_ns = RTE_MIN(earliest_ns, frame.time_ns);
+		if (capture_rewind(input->capture, &replay->report) < 0)
+			return -EIO;
+	}
+	*now_s = earliest_ns == UINT64_MAX ? 0 : earliest_ns / SECOND_NS;
 	return 0;
 }
 
@@ -330,11 +410,15 @@ dataplane_start(struct replay *replay)
 	const struct conf *conf = replay->conf;
 	struct station *stations = calloc(conf->port_count, sizeof(*stations));
 	struct policy *policy;
+	uint64_t now_s = 0;
 	int status = -ENOMEM;
 
 	if (stations == NULL)
 		return status;
-	status = policy_build(conf, NULL, 0, &replay->report, &policy);
+	status = inputs_begin(replay, &now_s);
+	if (status < 0)
+		goto end;
+	status = policy_build(conf, NULL, now_s, &replay->report, &policy);
 	if (status < 0)
 		goto end;
 	replay->policy = policy;
@@ -347,6 +431,8 @@ dataplane_start(struct replay *replay)
 	status = inputs_survey(replay, stations);
 	for (unsigned i = 0; i < conf->port_count && status == 0; i++)
 		status = port_replay_open(&replay->dataplane->ports[i], stations[i].mac);
+	/* A capture may begin in the middle of everything. */
+	replay->dataplane->pickup = true;
 	replay->dataplane->trace = verdict_trace;
 	replay->dataplane->trace_context = &replay->log;
 end:
@@ -423,6 +509,26 @@ sent_write(
 			input != NULL ? input->time_ns : replay->latest_ns, frame, length);
 }
 
+/* Put a policy in force without the forwards whose time is over. */
+static int
+forwards_expire(struct replay *replay)
+{
+	uint64_t next_s = forward_next_expiry(replay->policy->forwards);
+	uint64_t now_s = replay->burst_ns / SECOND_NS;
+	struct policy *policy;
+	int status;
+
+	if (next_s == 0 || next_s > now_s)
+		return 0;
+	status = policy_build(replay->conf, replay->policy, now_s, &replay->report, &policy);
+	if (status < 0)
+		return status;
+	dataplane_publish(replay->dataplane, policy);
+	replay->policy = policy;
+	replay->log.policy = policy;
+	return 0;
+}
+
 /* Take the gathered burst through the data plane and write what came of it. */
 static int
 burst_run(struct replay *replay)
@@ -439,6 +545,7 @@ burst_run(struct replay *replay)
 		}
 		replay->service_ms = replay->burst_ms;
 		service_all(replay, replay->burst_ms);
+		status = forwards_expire(replay);
 		dataplane_receive(dataplane->workers[port->owner], port, replay->burst,
 			replay->burst_count, replay->burst_ms);
 		service_all(replay, replay->burst_ms);
@@ -547,6 +654,7 @@ frame_take(struct replay *replay, const struct capture_frame *frame)
 	replay->burst[replay->burst_count++] = mbuf;
 	replay->burst_port = port;
 	replay->burst_ms = now_ms;
+	replay->burst_ns = frame->time_ns;
 	return 0;
 }
 
@@ -633,10 +741,8 @@ replay_finish(struct replay *replay)
 			capture_finish(replay->writers[i], &replay->report) < 0)
 			status = -EIO;
 	dataplane_free(replay->dataplane);
-	for (unsigned i = 0; i < replay->options.input_count; i++) {
+	for (unsigned i = 0; i < replay->options.input_count; i++)
 		capture_close(replay->options.inputs[i].capture);
-		free(replay->options.inputs[i].port_name);
-	}
 	free(replay->options.inputs);
 	free(replay->writers);
 	free(replay->read);
@@ -656,7 +762,8 @@ replay_run(struct replay *replay)
 		replay->conf->workers = replay->options.workers;
 	if ((status = inputs_resolve(replay)) < 0 || (status = inputs_open(replay)) < 0 ||
 		(status = eal_start("sluice-replay", replay->conf, true, &replay->report)) < 0 ||
-		(status = dataplane_start(replay)) < 0 || (status = outputs_open(replay)) < 0)
+		(status = dataplane_start(replay)) < 0 || (status = mtus_set(replay)) < 0 ||
+		(status = outputs_open(replay)) < 0)
 		return status;
 	status = feed(replay);
 	summary(replay);

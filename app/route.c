@@ -17,6 +17,9 @@
 #include "nat/mss.h"
 #include "nat/rewrite.h"
 
+#define IPV4_MTU_LEAST 68   /* RFC 791 section 3.2 */
+#define IPV6_MTU_LEAST 1280 /* RFC 8200 section 5 */
+
 enum reason
 route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way)
@@ -197,19 +200,19 @@ mss_limit(const struct worker *worker, const struct packet *packet)
 	return (uint16_t)limit;
 }
 
-/* Send a packet in fragments, no longer than those it came in. Takes it. */
-static void
-transmit_split(struct worker *worker, struct rte_mbuf *mbuf)
+void
+route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out)
 {
 	const struct packet *packet = packet_of(mbuf);
-	uint16_t out = packet->out_port;
+	uint16_t least = packet->tuple.family == FAMILY_IPV4 ? IPV4_MTU_LEAST : IPV6_MTU_LEAST;
 	uint16_t mtu = worker->dataplane->ports[out].mtu;
 	struct rte_mbuf *fragments[FRAGMENTS_PER_DATAGRAM];
 	uint32_t identification;
 	unsigned count;
 
+	/* No longer than it came, but no shorter than what every path takes. */
 	if (packet->fragment_size != 0)
-		mtu = (uint16_t)RTE_MIN(mtu, packet->fragment_size);
+		mtu = (uint16_t)RTE_MIN(mtu, RTE_MAX(packet->fragment_size, least));
 	/* An IPv4 header has got its new one already. */
 	if (packet->tuple.family == FAMILY_IPV4)
 		identification = rte_be_to_cpu_16(
@@ -249,7 +252,7 @@ route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		}
 		worker_finish(worker, burst[i], VERDICT_FORWARD);
 		if (unlikely((packet->flags & PACKET_SPLIT) != 0))
-			transmit_split(worker, burst[i]);
+			route_split(worker, burst[i], packet->out_port);
 		else
 			worker_transmit(worker, packet->out_port, burst[i]);
 	}

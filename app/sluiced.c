@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <event2/event.h>
@@ -27,8 +28,10 @@
 #include "app/eal.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/snapshot.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
+#define SNAPSHOT_NAME "flows.snapshot"
 
 struct daemon {
 	const char *path;
@@ -38,6 +41,7 @@ struct daemon {
 	struct control *control;
 	struct loop *loop;
 	struct event *expiry; /* of the next forward */
+	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 };
 
 static void
@@ -107,6 +111,53 @@ open_ports(struct daemon *daemon)
 	return 0;
 }
 
+/*
+ * Let the signals we serve wait until we do, or let them in. All other threads are started while
+ * they are held, and never get any.
+ */
+static void
+signals_hold(bool hold)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+/*
+ * Take up the flows that the last stop left. From here on they are in our hands alone, their file
+ * is gone: whatever else goes wrong, they are written again. Nothing of it keeps us from starting.
+ */
+static void
+flows_restore(struct daemon *daemon)
+{
+	const char *state_dir = daemon->conf->state_dir;
+
+	if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
+		log_line("%s cannot be created: %s; connections will not survive a restart",
+			state_dir, strerror(errno));
+	if (asprintf(&daemon->snapshot_path, "%s/%s", state_dir, SNAPSHOT_NAME) < 0) {
+		daemon->snapshot_path = NULL;
+		log_line("out of memory: connections do not survive this restart");
+		return;
+	}
+	/* Without it, connections may be taken up in the middle, if that is configured. */
+	daemon->dataplane->pickup =
+		snapshot_read(daemon->dataplane, 0, daemon->snapshot_path, &log_report) != 0;
+}
+
+/* @param now_ms the clock of the workers, which have stopped, or never ran */
+static void
+flows_save(struct daemon *daemon, uint32_t now_ms)
+{
+	if (daemon->snapshot_path != NULL)
+		(void)snapshot_write(daemon->dataplane, now_ms, daemon->snapshot_path, &log_report);
+	free(daemon->snapshot_path);
+}
+
 static int
 build(struct daemon *daemon)
 {
@@ -124,8 +175,10 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon->dataplane,
 			&log_report, &daemon->control);
-	if (error == 0)
+	if (error == 0) {
+		flows_restore(daemon);
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+	}
 	return error;
 }
 
@@ -246,11 +299,14 @@ serve(struct daemon *daemon)
 		event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0 &&
 		event_add(hangup, NULL) == 0) {
 		expiry_arm(daemon);
+		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
 		if (event_base_dispatch(daemon->base) == 0)
 			status = EXIT_SUCCESS;
 	}
+	/* Who says it twice must not cost the connections that are about to be saved. */
+	signals_hold(true);
 	if (term != NULL)
 		event_free(term);
 	if (interrupt != NULL)
@@ -267,18 +323,24 @@ run(const char *path)
 {
 	struct daemon daemon = {.path = path};
 	int status = EXIT_FAILURE;
+	uint32_t now_ms = 0;
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
 	signal(SIGPIPE, SIG_IGN);
+	signals_hold(true);
+	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)
 		log_line("out of memory");
 	else if (build(&daemon) == 0)
 		status = serve(&daemon);
 
-	if (daemon.loop != NULL)
+	if (daemon.loop != NULL) {
+		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
+	}
+	flows_save(&daemon, now_ms);
 	control_close(daemon.control);
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)

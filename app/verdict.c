@@ -165,7 +165,9 @@ protocol_json(const struct packet *packet)
 static json_t *
 end_json(const struct packet *packet, const union address *address, rte_be16_t port)
 {
-	bool ports = packet->tuple.protocol == IPPROTO_TCP || packet->tuple.protocol == IPPROTO_UDP;
+	bool ports =
+		(packet->tuple.protocol == IPPROTO_TCP || packet->tuple.protocol == IPPROTO_UDP) &&
+		(packet->flags & PACKET_FRAGMENT) == 0;
 	char text[ADDRESS_TEXT_SIZE];
 
 	if (!has_tuple(packet))

@@ -159,6 +159,12 @@ enum reason route_find(struct worker *worker, enum family family, const union ad
 /** Send packets of tracked flows on their way: route, rewrite, transmit. Takes them. */
 void route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
+/**
+ * Send a finished packet through port @p out in fragments: no longer than the MTU, or than those
+ * it came in. Takes it.
+ */
+void route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out);
+
 /** Packets whose neighbour has answered, or never will, go on. @return how many */
 unsigned route_service(struct worker *worker);
 

@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Rules -> rte_acl.
+ * Rules -> a table of the most common prefix length, and rte_acl for the others.
+ *
+ * rte_acl takes any rules at all, but a build costs it 7 to 12 us per rule for IPv4 and 20 to 50
+ * for IPv6, half of it for turning its trie into the form that is looked up. Nearly all of what
+ * people write asks for single hosts, or for networks of one size, that nothing before it in the
+ * list touches. Such a rule needs no trie: who looks up the destination, cut to that length, in a
+ * hash table and finds a rule there that takes the port is done. So the length that most rules have
+ * gets such a table of direct rules, and a rule stands in it if
+ *
+ *  - it has that length,
+ *  - no earlier rule outside the table takes any packet that it takes. Rules of one length for
+ *    different destinations never do, and those for one destination lie in one bucket in their
+ *    order, so the first that matches there is the first of all,
+ *  - its bucket has room.
+ *
+ * Everything else goes to rte_acl, as everything would without the table; no decision depends on
+ * which way a rule goes. Only packets without a direct rule are classified by rte_acl.
  *
  * rte_acl builds tries out of prefixes, ranges and bit masks, one level per byte of the key, and
  * walks many packets through them at once. What it wants from us:
@@ -19,16 +35,16 @@
  * rules share their two levels; at the end each rule would pay for its own, half as much time
  * again.
  *
- * Not every rule gets an entry:
+ * Not every rule is in one of the two:
  *
- *  - a rule that no packet of the family can match is left out;
+ *  - a rule that no packet of the family can match is left out, and so is one that takes nothing
+ *    which an earlier one of rte_acl's rules does not take already;
  *  - a rule that every packet matches ends the list: what follows it is never reached, and the rule
- *    itself becomes what is said when nothing matches, exactly like the policy. When no entry is
- *    left there is nothing to look up and no context;
+ *    itself becomes what is said when nothing matches, exactly like the policy. When no rule is
+ *    left for rte_acl there is no context;
  *  - a rule for DNS only (specialtarget=dns) would double the trie, since its condition is
  *    independent of everything else in the key. Such rules are few and few packets are DNS: they
- *    are kept in a list, and a DNS packet looks whether one of them comes before what rte_acl
- * found.
+ *    are kept in a list, and a DNS packet looks whether one of them comes before what was found.
  *
  * Life cycle: acl_compile and acl_free belong to the control thread; in between the acl is
  * immutable and any worker may classify with it. Every build is a fresh context under a fresh name,
@@ -56,9 +72,37 @@ struct dns_rule {
 	uint16_t port_low, port_high; /* host order */
 };
 
+/*
+ * Direct rules whose destinations have one hash: one line of cache, compared all at once. A verdict
+ * is what rte_acl has as userdata; zero, and so the one behind the last slot, is none.
+ */
+#define DIRECT_SLOTS 4U
+
+typedef uint32_t direct_word __attribute__((vector_size(DIRECT_SLOTS * sizeof(uint32_t))));
+typedef uint16_t direct_half __attribute__((vector_size(DIRECT_SLOTS * sizeof(uint16_t))));
+typedef int16_t direct_match __attribute__((vector_size(DIRECT_SLOTS * sizeof(int16_t))));
+
+struct direct_bucket {
+	direct_word tag;                     /* of the destination */
+	direct_half port_low, port_high;     /* host order */
+	direct_half protocol, protocol_mask; /* the mask is 0 for any */
+	uint16_t verdict[DIRECT_SLOTS + 1];
+} __attribute__((aligned(RTE_CACHE_LINE_MIN_SIZE)));
+_Static_assert(sizeof(struct direct_bucket) == RTE_CACHE_LINE_MIN_SIZE, "one line of cache");
+_Static_assert(RTE_BYTE_ORDER == RTE_LITTLE_ENDIAN, "the first slot is the lowest bits");
+
+struct direct_table {
+	union address mask; /* of the length */
+	enum family family;
+	unsigned shift;           /* 64 - bits of a bucket's number */
+	union address *addresses; /* IPv6: of every slot. An IPv4 address is its own tag. */
+	struct direct_bucket buckets[];
+};
+
 struct acl {
-	struct rte_acl_ctx *context; /* NULL when nothing is to be looked up */
-	struct acl_result fallback;  /* what no entry decides */
+	struct direct_table *direct; /* NULL when there is no direct rule */
+	struct rte_acl_ctx *context; /* NULL when there is no other */
+	struct acl_result fallback;  /* what no rule decides */
 	size_t memory;               /* bytes */
 	unsigned dns_count;
 	struct dns_rule dns[]; /* in rule order */
@@ -150,6 +194,263 @@ rule_port_range(const struct rule *rule, uint16_t *low, uint16_t *high)
 	}
 }
 
+/* What rte_acl calls userdata. */
+static uint16_t
+verdict_pack(const struct rule *rule, unsigned index)
+{
+	return (uint16_t)((index + 1) << 1 | (unsigned)rule->action);
+}
+
+static inline struct acl_result
+verdict_unpack(uint32_t verdict)
+{
+	return (struct acl_result){(uint8_t)(verdict & 1), (uint16_t)((verdict >> 1) - 1)};
+}
+
+/* --- which packets a rule takes --- */
+
+/* A box in the space of keys. */
+struct extent {
+	union address address, mask;
+	uint8_t protocol; /* 0 = any */
+	uint16_t port_low, port_high;
+};
+
+static void
+mask_fill(union address *mask, unsigned length)
+{
+	*mask = (union address){.half = {0, 0}};
+	for (unsigned byte = 0; byte < sizeof(mask->v6) && length > byte * 8; byte++)
+		mask->v6[byte] = (uint8_t)(0xff00 >> RTE_MIN(length - byte * 8, 8u));
+}
+
+static void
+extent_fill(struct extent *extent, const struct rule *rule, enum family family)
+{
+	*extent = (struct extent){.protocol = rule_ip_protocol(rule, family)};
+	if (rule->destination != DESTINATION_ANY) {
+		extent->address = rule->prefix.address;
+		mask_fill(&extent->mask, rule->prefix.length);
+	}
+	rule_port_range(rule, &extent->port_low, &extent->port_high);
+}
+
+/* Whether the addresses are equal where @p mask is set. */
+static inline bool
+address_equal_masked(const union address *a, const union address *b, const union address *mask)
+{
+	return (((a->half[0] ^ b->half[0]) & mask->half[0]) |
+		       ((a->half[1] ^ b->half[1]) & mask->half[1])) == 0;
+}
+
+/* Whether there are packets that both take. */
+static inline bool
+extents_overlap(const struct extent *a, const struct extent *b)
+{
+	union address mask = {
+		.half = {a->mask.half[0] & b->mask.half[0], a->mask.half[1] & b->mask.half[1]}};
+
+	/* The address tells most of them apart, and nearly always the same way. */
+	return address_equal_masked(&a->address, &b->address, &mask) &&
+	       (a->port_low <= b->port_high) & (b->port_low <= a->port_high) &&
+	       (a->protocol == b->protocol || a->protocol == 0 || b->protocol == 0);
+}
+
+/* Whether @p outer takes every packet that @p inner takes; they overlap. */
+static bool
+extent_covers(const struct extent *outer, const struct extent *inner)
+{
+	return outer->port_low <= inner->port_low && outer->port_high >= inner->port_high &&
+	       (outer->protocol == inner->protocol || outer->protocol == 0) &&
+	       (outer->mask.half[0] & ~inner->mask.half[0]) == 0 &&
+	       (outer->mask.half[1] & ~inner->mask.half[1]) == 0;
+}
+
+enum relation { RELATION_APART, RELATION_OVERLAPS, RELATION_COVERED };
+
+/* How @p extent stands to earlier ones. */
+static enum relation
+extent_relation(const struct extent *extent, const struct extent *earlier, unsigned count)
+{
+	enum relation relation = RELATION_APART;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (!extents_overlap(&earlier[i], extent))
+			continue;
+		if (extent_covers(&earlier[i], extent))
+			return RELATION_COVERED;
+		relation = RELATION_OVERLAPS;
+	}
+	return relation;
+}
+
+/* --- direct rules --- */
+
+/*
+ * A tag stands for a destination, exactly (IPv4) or nearly (IPv6), and gives the bucket. Addresses
+ * are in network order: a product carries what differs in their last bytes, the high bits of a
+ * word, into its own high bits, and these are taken. Nobody gains by a choice of addresses: a
+ * lookup looks into one bucket, whatever is in it.
+ */
+static inline uint32_t
+direct_tag(const struct direct_table *direct, const union address *address, enum family family)
+{
+	if (family == FAMILY_IPV4)
+		return address->word[0] & direct->mask.word[0];
+	return (uint32_t)(((address->half[0] & direct->mask.half[0]) *
+					  UINT64_C(0x9e3779b97f4a7c15) ^
+				  (address->half[1] & direct->mask.half[1]) *
+					  UINT64_C(0xc2b2ae3d27d4eb4f)) >>
+			  32);
+}
+
+static inline size_t
+direct_number(const struct direct_table *direct, uint32_t tag)
+{
+	return (tag * UINT64_C(0x9e3779b97f4a7c15)) >> direct->shift;
+}
+
+/* The length that most of the rules have that can be reached, and how many; 0 if none has one. */
+static unsigned
+direct_length(const struct ruleset *ruleset, enum family family, unsigned *length)
+{
+	unsigned counts[129] = {0};
+
+	*length = 0;
+	for (unsigned i = 0; i < ruleset->count; i++) {
+		const struct rule *rule = &ruleset->rules[i];
+
+		if (!rule_is_possible(rule, family))
+			continue;
+		if (rule_is_universal(rule))
+			break;
+		if (rule->destination != DESTINATION_ANY && rule->prefix.length != 0 &&
+			!rule->dns && ++counts[rule->prefix.length] > counts[*length])
+			*length = rule->prefix.length;
+	}
+	return counts[*length];
+}
+
+/* Make room for the rules of the most common length, one to two for every bucket. */
+static int
+direct_create(struct acl *acl, const struct ruleset *ruleset, enum family family)
+{
+	unsigned length;
+	unsigned rules = direct_length(ruleset, family, &length);
+	uint32_t buckets = rte_align32pow2(RTE_MAX(rules * 2 / DIRECT_SLOTS, 2u));
+	size_t table = sizeof(struct direct_table) + buckets * sizeof(struct direct_bucket);
+	size_t addresses =
+		family == FAMILY_IPV4 ? 0 : buckets * DIRECT_SLOTS * sizeof(union address);
+
+	if (rules == 0)
+		return 0;
+	acl->direct = rte_zmalloc("acl", table + addresses, RTE_CACHE_LINE_SIZE);
+	if (acl->direct == NULL)
+		return -ENOMEM;
+	mask_fill(&acl->direct->mask, length);
+	acl->direct->family = family;
+	acl->direct->shift = 64 - rte_log2_u32(buckets);
+	if (family == FAMILY_IPV6)
+		acl->direct->addresses = (union address *)&acl->direct->buckets[buckets];
+	return 0;
+}
+
+/*
+ * Put a rule into the table if it has the right length and its bucket has room. Two addresses with
+ * one tag in one bucket could not be told apart: the second one does not get in.
+ */
+static bool
+direct_add(struct direct_table *direct, const struct extent *extent, uint16_t verdict)
+{
+	uint32_t tag;
+	size_t number;
+	struct direct_bucket *bucket;
+
+	if (direct == NULL || !address_equal(&extent->mask, &direct->mask))
+		return false;
+	tag = direct_tag(direct, &extent->address, direct->family);
+	number = direct_number(direct, tag);
+	bucket = &direct->buckets[number];
+	for (unsigned slot = 0; slot < DIRECT_SLOTS; slot++) {
+		union address *address = direct->addresses == NULL
+						 ? NULL
+						 : &direct->addresses[number * DIRECT_SLOTS + slot];
+
+		if (bucket->verdict[slot] != 0) {
+			if (address != NULL && bucket->tag[slot] == tag &&
+				!address_equal(address, &extent->address))
+				return false;
+			continue;
+		}
+		bucket->tag[slot] = tag;
+		bucket->port_low[slot] = extent->port_low;
+		bucket->port_high[slot] = extent->port_high;
+		bucket->protocol[slot] = extent->protocol;
+		bucket->protocol_mask[slot] = extent->protocol != 0 ? UINT8_MAX : 0;
+		bucket->verdict[slot] = verdict;
+		if (address != NULL)
+			*address = extent->address;
+		return true;
+	}
+	return false;
+}
+
+/* The verdict of the first direct rule that takes @p key, or 0. No branch depends on the packet. */
+static __rte_always_inline uint16_t
+direct_find(const struct direct_table *direct, const struct acl_key *key, enum family family)
+{
+	uint16_t port = rte_be_to_cpu_16(key->target[halves[family]]);
+	union address address = {.half = {0, 0}};
+	const struct direct_bucket *bucket;
+	direct_match matches;
+	uint64_t bits;
+	size_t number;
+	uint32_t tag;
+	unsigned slot;
+
+	memcpy(&address, key->target, halves[family] * sizeof(key->target[0]));
+	tag = direct_tag(direct, &address, family);
+	number = direct_number(direct, tag);
+	bucket = &direct->buckets[number];
+	/* Lanes of a comparison are all ones or zero; free slots match, and have verdict 0. */
+	matches = __builtin_convertvector(bucket->tag == tag, direct_match) &
+		  (bucket->port_low <= port) & (bucket->port_high >= port) &
+		  (((bucket->protocol ^ key->protocol) & bucket->protocol_mask) == 0);
+	memcpy(&bits, &matches, sizeof(bits));
+	slot = bits == 0 ? DIRECT_SLOTS : (unsigned)__builtin_ctzll(bits) / 16;
+	if (family == FAMILY_IPV6 && bucket->verdict[slot] != 0 &&
+		!address_equal_masked(
+			&address, &direct->addresses[number * DIRECT_SLOTS + slot], &direct->mask))
+		return 0;
+	return bucket->verdict[slot];
+}
+
+/* Keys that no direct rule has decided, and where their results belong. */
+struct remainder {
+	const struct acl_key *keys[BURST_MAX];
+	uint8_t place[BURST_MAX];
+	unsigned count;
+};
+
+static __rte_always_inline void
+direct_classify(const struct direct_table *direct, const struct acl_key *const *keys,
+	struct acl_result *results, unsigned count, enum family family, struct remainder *left)
+{
+	unsigned left_count = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t verdict = direct_find(direct, keys[i], family);
+
+		results[i] = verdict_unpack(verdict);
+		left->keys[left_count] = keys[i];
+		left->place[left_count] = (uint8_t)i;
+		left_count += verdict == 0;
+	}
+	left->count = left_count;
+}
+
+/* --- rules for DNS --- */
+
 static void
 dns_rule_fill(struct dns_rule *dns, const struct rule *rule, unsigned index)
 {
@@ -164,6 +465,8 @@ dns_rule_fill(struct dns_rule *dns, const struct rule *rule, unsigned index)
 	}
 }
 
+/* --- rte_acl --- */
+
 static void
 entry_fill(struct acl_entry *entry, const struct rule *rule, unsigned index, enum family family)
 {
@@ -175,7 +478,7 @@ entry_fill(struct acl_entry *entry, const struct rule *rule, unsigned index, enu
 			{
 				.category_mask = 1,
 				.priority = RTE_ACL_MAX_PRIORITY - (int32_t)index,
-				.userdata = (index + 1) << 1 | (uint32_t)rule->action,
+				.userdata = verdict_pack(rule, index),
 			},
 	};
 
@@ -254,8 +557,6 @@ context_build(struct acl *acl, const struct acl_entry *entries, unsigned count, 
 		.max_rule_num = count,
 	};
 	struct rte_acl_config config;
-	size_t before = heap_used();
-	size_t after;
 	int error = 0;
 
 	snprintf(name, sizeof(name), "acl%u", atomic_fetch_add(&serial, 1));
@@ -263,11 +564,10 @@ context_build(struct acl *acl, const struct acl_entry *entries, unsigned count, 
 	if (acl->context == NULL)
 		return rte_errno != 0 ? -rte_errno : -ENOMEM;
 	/*
-	 * The default is the best that the CPU and EAL's SIMD width allow. On x86 with AVX-512 that
-	 * is its 256-bit form, which EAL allows by itself; the 512-bit form is no faster at our
-	 * bursts.
+	 * A new context classifies by the best that the CPU and EAL's SIMD width allow. On x86 with
+	 * AVX-512 that is its 256-bit form, which EAL allows by itself; the 512-bit form is no
+	 * faster at our bursts.
 	 */
-	rte_acl_set_ctx_classify(acl->context, RTE_ACL_CLASSIFY_DEFAULT);
 
 	/* One by one: a context stores only as many fields per rule as its family has. */
 	for (unsigned i = 0; i < count && error == 0; i++)
@@ -277,19 +577,56 @@ context_build(struct acl *acl, const struct acl_entry *entries, unsigned count, 
 		config_fill(&config, family);
 		error = rte_acl_build(acl->context, &config);
 	}
-	after = heap_used();
-	if (after > before) /* whoever else used the heap meanwhile must not make it negative */
-		acl->memory += after - before;
 	return error;
+}
+
+/*
+ * Send every rule where it belongs. @p entries and @p extents have room for all.
+ * @return how many are for rte_acl
+ */
+static unsigned
+rules_sort(struct acl *acl, const struct ruleset *ruleset, enum family family,
+	struct acl_entry *entries, struct extent *extents)
+{
+	unsigned count = 0;
+
+	acl->fallback = (struct acl_result){(uint8_t)ruleset->policy, RULE_POLICY};
+	for (unsigned i = 0; i < ruleset->count; i++) {
+		const struct rule *rule = &ruleset->rules[i];
+		struct extent *extent = &extents[count];
+		enum relation relation;
+
+		if (!rule_is_possible(rule, family))
+			continue;
+		if (rule_is_universal(rule)) {
+			acl->fallback = (struct acl_result){(uint8_t)rule->action, (uint16_t)i};
+			break;
+		}
+		if (rule->dns) {
+			dns_rule_fill(&acl->dns[acl->dns_count++], rule, i);
+			continue;
+		}
+		extent_fill(extent, rule, family);
+		relation = extent_relation(extent, extents, count);
+		if (relation == RELATION_COVERED ||
+			(relation == RELATION_APART &&
+				direct_add(acl->direct, extent, verdict_pack(rule, i))))
+			continue;
+		entry_fill(&entries[count++], rule, i, family);
+	}
+	return count;
 }
 
 int
 acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 {
 	struct acl_entry *entries;
+	struct extent *extents;
 	struct acl *acl;
 	unsigned dns_count = 0;
 	unsigned count = 0;
+	size_t before = heap_used();
+	size_t after;
 	int error = 0;
 
 	*out = NULL;
@@ -303,30 +640,22 @@ acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 
 	acl = calloc(1, sizeof(*acl) + dns_count * sizeof(acl->dns[0]));
 	entries = calloc(ruleset->count + 1, sizeof(*entries));
-	if (acl == NULL || entries == NULL) {
-		free(entries);
-		free(acl);
-		return -ENOMEM;
+	extents = calloc(ruleset->count + 1, sizeof(*extents));
+	if (acl == NULL || entries == NULL || extents == NULL) {
+		error = -ENOMEM;
+	} else {
+		acl->memory = sizeof(*acl) + dns_count * sizeof(acl->dns[0]);
+		error = direct_create(acl, ruleset, family);
 	}
-	acl->memory = sizeof(*acl) + dns_count * sizeof(acl->dns[0]);
-	acl->fallback = (struct acl_result){(uint8_t)ruleset->policy, RULE_POLICY};
-
-	for (unsigned i = 0; i < ruleset->count; i++) {
-		const struct rule *rule = &ruleset->rules[i];
-
-		if (!rule_is_possible(rule, family))
-			continue;
-		if (rule_is_universal(rule)) {
-			acl->fallback = (struct acl_result){(uint8_t)rule->action, (uint16_t)i};
-			break;
-		}
-		if (rule->dns)
-			dns_rule_fill(&acl->dns[acl->dns_count++], rule, i);
-		else
-			entry_fill(&entries[count++], rule, i, family);
+	if (error == 0) {
+		count = rules_sort(acl, ruleset, family, entries, extents);
+		if (count != 0)
+			error = context_build(acl, entries, count, family);
+		after = heap_used();
+		if (after > before) /* whoever else used the heap must not make it negative */
+			acl->memory += after - before;
 	}
-	if (count != 0)
-		error = context_build(acl, entries, count, family);
+	free(extents);
 	free(entries);
 	if (error != 0) {
 		acl_free(acl);
@@ -342,6 +671,7 @@ acl_free(struct acl *acl)
 	if (acl == NULL)
 		return;
 	rte_acl_free(acl->context);
+	rte_free(acl->direct);
 	free(acl);
 }
 
@@ -386,26 +716,54 @@ dns_classify(const struct acl *acl, const struct acl_key *key, struct acl_result
 	}
 }
 
+/*
+ * Classify with rte_acl. It walks eight or sixteen packets at once and fewer one after the other:
+ * 462 cycles for five, 371 for eight. A few that are missing are made up by the first one again.
+ */
+static inline void
+context_classify(
+	const struct acl *acl, const struct acl_key **keys, uint32_t *found, unsigned count)
+{
+	unsigned filled = count;
+
+	if (acl->context == NULL) {
+		memset(found, 0, count * sizeof(found[0]));
+		return;
+	}
+	if (count < 16 && count % 8 > 4)
+		while (filled % 8 != 0)
+			keys[filled++] = keys[0];
+	/* fails for a bad number of categories only */
+	if (count != 0)
+		rte_acl_classify(acl->context, (const uint8_t **)(uintptr_t)keys, found, filled, 1);
+}
+
 void
 acl_classify(const struct acl *acl, const struct acl_key *const *keys, struct acl_result *results,
 	unsigned count)
 {
+	struct remainder left;
 	uint32_t found[BURST_MAX];
 
-	if (acl->context == NULL)
-		memset(found, 0, count * sizeof(found[0]));
-	else /* fails for a bad number of categories only */
-		rte_acl_classify(acl->context, (const uint8_t **)(uintptr_t)keys, found, count, 1);
-
-	for (unsigned i = 0; i < count; i++) {
-		if (found[i] == 0)
-			results[i] = acl->fallback;
-		else
-			results[i] = (struct acl_result){
-				(uint8_t)(found[i] & 1), (uint16_t)((found[i] >> 1) - 1)};
-		if (keys[i]->dns && acl->dns_count != 0)
-			dns_classify(acl, keys[i], &results[i]);
+	if (acl->direct == NULL) {
+		left.count = count;
+		for (unsigned i = 0; i < count; i++) {
+			left.keys[i] = keys[i];
+			left.place[i] = (uint8_t)i;
+		}
+	} else if (acl->direct->family == FAMILY_IPV4) {
+		direct_classify(acl->direct, keys, results, count, FAMILY_IPV4, &left);
+	} else {
+		direct_classify(acl->direct, keys, results, count, FAMILY_IPV6, &left);
 	}
+	context_classify(acl, left.keys, found, left.count);
+	for (unsigned i = 0; i < left.count; i++)
+		results[left.place[i]] = found[i] == 0 ? acl->fallback : verdict_unpack(found[i]);
+	if (acl->dns_count == 0)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		if (keys[i]->dns)
+			dns_classify(acl, keys[i], &results[i]);
 }
 
 size_t

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A ruleset compiled for one address family with rte_acl.
+ * A ruleset compiled for one address family: a hash table of the rules that can be looked up by
+ * their destination, and rte_acl for the others.
  *
  * An acl is built once, in the control thread, and never changes; workers classify with it without
- * locks. A ruleset that has no rule for the family needs no rte_acl context: its policy decides.
+ * locks. A ruleset that has no rule for the family needs neither: its policy decides.
  */
 #pragma once
 

@@ -19,10 +19,10 @@
 enum family { FAMILY_IPV4 = 0, FAMILY_IPV6 = 1, FAMILIES = 2 };
 
 union address {
+	uint64_t half[2]; /* first, so that {0} clears all of it with every compiler */
 	rte_be32_t v4;
 	uint8_t v6[16];
 	uint32_t word[4];
-	uint64_t half[2];
 };
 
 struct prefix {

@@ -257,7 +257,10 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 	if (unlikely(address_is_martian(family, &packet->tuple.source)))
 		return REASON_MARTIAN_SOURCE;
 	if (family == FAMILY_IPV6 && unlikely(!ipv6_reaches_uplink(policy, &packet->tuple.source)))
-		return REASON_MARTIAN_SOURCE;
+		/* Name what is wrong with it most: it may be one of our own. */
+		return guard_unsolicited(policy, packet) == REASON_DOWNSTREAM_SOURCE
+			       ? REASON_DOWNSTREAM_SOURCE
+			       : REASON_MARTIAN_SOURCE;
 	if (unlikely(address_equal(&packet->tuple.source, &packet->tuple.destination)))
 		return REASON_LAND;
 	if (unlikely(address_is_martian(family, &packet->tuple.destination)))

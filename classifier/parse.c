@@ -376,7 +376,8 @@ struct chain {
 	uint32_t at;
 	uint8_t next; /* protocol number of what lies there */
 	unsigned headers;
-	bool fragment; /* the walk is beyond a fragment header */
+	uint32_t at_most; /* where the upper layer must start at the latest */
+	bool fragment;    /* the walk is beyond a fragment header */
 };
 
 /*
@@ -422,7 +423,7 @@ walk_extensions(const struct rte_mbuf *mbuf, const struct packet *packet, struct
 			return REASON_TRUNCATED;
 		chain->next = extension[0];
 		chain->at += ((uint32_t)extension[1] + 1) * 8;
-		if (chain->at - packet->l3_offset > HEADER_CHAIN_MAX)
+		if (chain->at > chain->at_most)
 			return REASON_EXTENSION_HEADER;
 	}
 }
@@ -486,6 +487,7 @@ parse_ipv6_fragment(struct rte_mbuf *mbuf, struct packet *packet, struct chain *
 	chain->next = header->next_header;
 	packet->tuple.protocol = chain->next;
 	chain->at += FRAGMENT_HEADER;
+	chain->at_most += FRAGMENT_HEADER;
 	packet->l4_offset = (uint16_t)chain->at;
 	reason = check_fragment(mbuf, packet, RTE_IPV6_GET_MF(fragment) != 0);
 	if (reason != REASON_NONE || RTE_IPV6_GET_FO(fragment) != 0)
@@ -501,7 +503,10 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 {
 	const struct rte_ipv6_hdr *ip =
 		packet_header(mbuf, packet->l3_offset, const struct rte_ipv6_hdr *);
-	struct chain chain = {.at = packet->l3_offset + (uint32_t)sizeof(*ip)};
+	struct chain chain = {
+		.at = packet->l3_offset + (uint32_t)sizeof(*ip),
+		.at_most = packet->l3_offset + (uint32_t)HEADER_CHAIN_MAX,
+	};
 	uint32_t total;
 	enum reason reason;
 
@@ -524,11 +529,13 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 		sizeof(union address));
 	packet->ttl = ip->hop_limits;
 	chain.next = ip->proto;
-	reason = walk_extensions(mbuf, packet, &chain);
-	if (reason != REASON_NONE)
-		return reason;
-	if (unlikely(chain.next == IPPROTO_FRAGMENT))
-		return parse_ipv6_fragment(mbuf, packet, &chain);
+	if (unlikely(chain.next != IPPROTO_TCP && chain.next != IPPROTO_UDP)) {
+		reason = walk_extensions(mbuf, packet, &chain);
+		if (reason != REASON_NONE)
+			return reason;
+		if (chain.next == IPPROTO_FRAGMENT)
+			return parse_ipv6_fragment(mbuf, packet, &chain);
+	}
 	packet->tuple.protocol = chain.next;
 	packet->l4_offset = (uint16_t)chain.at;
 	return parse_l4(mbuf, packet);
@@ -607,9 +614,11 @@ parse_datagram(struct rte_mbuf *mbuf)
 {
 	struct packet *packet = packet_of(mbuf);
 	uint16_t fragment_size = packet->fragment_size;
+	uint32_t fragment_id = packet->fragment_id;
 
 	(void)parse_burst(&mbuf, 1);
 	packet->fragment_size = fragment_size;
+	packet->fragment_id = fragment_id;
 	if (packet->reason == REASON_NONE) {
 		/* Neither may be in a datagram whose first fragment has passed; do not rely on it.
 		 */

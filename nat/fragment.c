@@ -71,13 +71,16 @@ struct piece {
 	uint32_t length;
 };
 
+struct datagram;
+TAILQ_HEAD(datagram_queue, datagram); /* oldest first */
+
 /* Whoever has something waiting here. */
 struct holder {
 	struct account *account;
 	uint32_t units;
-	LIST_ENTRY(holder) link;          /* in its bucket, or among the free ones */
-	LIST_ENTRY(holder) peers;         /* those with as many units */
-	TAILQ_HEAD(, datagram) datagrams; /* oldest first */
+	LIST_ENTRY(holder) link;  /* in its bucket, or among the free ones */
+	LIST_ENTRY(holder) peers; /* those with as many units */
+	struct datagram_queue datagrams;
 };
 LIST_HEAD(holder_list, holder);
 
@@ -112,7 +115,7 @@ struct fragment_table {
 	uint32_t units_max;
 	uint32_t mask; /* of both kinds of buckets */
 	uint32_t most; /* units that a holder has, and none has more */
-	TAILQ_HEAD(, datagram) age;
+	struct datagram_queue age;
 	struct datagram_list *buckets;
 	struct holder_list *holder_buckets; /* by account */
 	struct holder_list *holders_with;   /* by how many units they have */
@@ -485,9 +488,8 @@ part_fit(const struct datagram *datagram, const struct part *part, struct piece 
 			       ? FIT_REPETITION
 			       : FIT_CONTRADICTION;
 	}
-	/* behind the end, another end, or an end before what is there */
-	if ((after == NULL && datagram->end_known) ||
-		(!part->more && (datagram->end_known || after != NULL)))
+	/* behind the end, or an end before what is there */
+	if (after == NULL ? datagram->end_known : !part->more)
 		return FIT_CONTRADICTION;
 	if (header + RTE_MAX(end, datagram->reach) > DATAGRAM_MAX)
 		return FIT_CONTRADICTION;

@@ -63,15 +63,18 @@ enum {
 	ECHO_REPLY6 = 129,
 };
 
-/* Which errors are forwarded, and which of them may carry extensions (RFC 4884 section 4). */
+/*
+ * Which errors are forwarded, and of which it matters that they may carry extensions (RFC 4884
+ * section 4): all that we read of an IPv4 quote lies in front of them anyway.
+ */
 enum { FORWARDED = 1 << 0, EXTENSIBLE = 1 << 1 };
 #define ERROR_TYPES 13
 static const uint8_t kinds[FAMILIES][ERROR_TYPES] = {
 	[FAMILY_IPV4] =
 		{
-			[UNREACHABLE] = FORWARDED | EXTENSIBLE,
-			[TIME_EXCEEDED] = FORWARDED | EXTENSIBLE,
-			[PARAMETER_PROBLEM] = FORWARDED | EXTENSIBLE,
+			[UNREACHABLE] = FORWARDED,
+			[TIME_EXCEEDED] = FORWARDED,
+			[PARAMETER_PROBLEM] = FORWARDED,
 		},
 	[FAMILY_IPV6] =
 		{
@@ -146,8 +149,7 @@ static uint32_t
 quote_end(const struct rte_mbuf *mbuf, const struct packet *packet)
 {
 	const uint8_t *icmp = packet_header(mbuf, packet->l4_offset, const uint8_t *);
-	uint32_t length =
-		packet->tuple.family == FAMILY_IPV4 ? icmp[5] * UINT32_C(4) : icmp[4] * UINT32_C(8);
+	uint32_t length = icmp[4] * UINT32_C(8);
 
 	if ((error_kind(packet) & EXTENSIBLE) == 0 || length < EXTENDED_QUOTE_MIN)
 		return packet->frame_length;

@@ -24,10 +24,26 @@ gives to ports whose captures say nothing else. Both qubes have the same MAC, as
 import importlib
 import sys
 
-from generator import readme
+from generator import readme, tracker
 from generator.case import CASES, MAKERS
 
-GROUPS = ("tcp", "flows", "dns", "rules", "local", "guard", "parse", "ipv6", "replay", "demo")
+GROUPS = (
+    "tcp",
+    "tcp_windows",
+    "flows",
+    "errors",
+    "fragments",
+    "dns",
+    "rules",
+    "forwards",
+    "budgets",
+    "local",
+    "guard",
+    "parse",
+    "ipv6",
+    "replay",
+    "demo",
+)
 
 
 def main():
@@ -36,6 +52,8 @@ def main():
         importlib.import_module(f"generator.{group}")
     for make in MAKERS:
         make()
+    for case in CASES.values():
+        tracker.check(case)
     unknown = set(chosen) - set(CASES)
     if unknown:
         sys.exit(f"no such case: {' '.join(sorted(unknown))}; there are: {' '.join(CASES)}")

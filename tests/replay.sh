@@ -6,13 +6,14 @@
 # A case is a folder with
 #   sluice.conf, *.rules     the configuration
 #   in-PORT[.N].pcap[ng]     what arrives on PORT; inputs are named in the order of their file names
-#   expect-PORT.pcap         what must leave by PORT, to the byte and in this order; no file: nothing
+#   expect-PORT.pcap         what must leave by PORT, in this order; no file: nothing
 #   expect-verdicts.json     one verdict per packet; only the keys that stand there are compared
-#   README                   what the case is about
+#   options                  more options for sluice-replay, if there is such a file
+#   README                   what the case is about, and what it proves
 #
-# It runs with bursts of 32 packets, with single packets and with two workers. All of them must give
-# what is expected, and the same to the byte. With an output folder as second argument the outputs
-# of the first run are kept there.
+# It runs with bursts of 32 packets, with single packets, and with two and three workers. All of
+# them must give what is expected. With an output folder as second argument the outputs of the first
+# run are kept there.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -38,14 +39,17 @@ for file in "$case"/in-*.pcap "$case"/in-*.pcapng; do
     inputs+=(--in "${port%%.*}=$file")
 done
 
+options=()
+[[ ! -e $case/options ]] || read -r -a options <"$case/options"
+
 # replay NAME OPTION...: run the case
 replay() {
     local out=$scratch/$1
     shift
     mkdir "$out"
     # the rules of some cases are bad on purpose, so there may be lines on stderr
-    "$replay" --config "$case/sluice.conf" "${inputs[@]}" --out "$out" \
-        --verdicts "$out/verdicts.json" "$@" >"$out/table" 2>"$out/errors"
+    "$replay" --config "$case/sluice.conf" "${inputs[@]}" "${options[@]}" \
+        --out "$out" --verdicts "$out/verdicts.json" "$@" >"$out/table" 2>"$out/errors"
     echo $? >"$out/status"
 }
 

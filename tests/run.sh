@@ -3,10 +3,12 @@
 #
 # Run the tests: `tests/run.sh [PATTERN...]`, all of them or those whose name contains a pattern.
 #
+#   conformance      tests/conformance.sh             docs/conformance.md names tests that exist
 #   unit/test_FILE   $BUILD/tests/unit/test_FILE      one program per source file
 #   fuzz/NAME        $BUILD/tests/fuzz/fuzz_NAME      damaged frames by the million, bounded
 #   replay/CASE      tests/replay.sh pcaps/CASE       captures in, captures and verdicts out
 #   smoke/NAME       tests/smoke/NAME.sh              network namespaces, real programs
+#   differential/nftables  tests/differential/run.sh  the same packets through kernel and sluiced
 #
 # A test passes with exit status 0 and is skipped with 77; the last line it then prints is the
 # reason. Output goes to $BUILD/test-logs and is shown only when a test fails.
@@ -117,13 +119,22 @@ run_smoke() {
     done
 }
 
+run_differential() {
+    [[ -x tests/differential/run.sh ]] || return 0
+    run differential/nftables tests/differential/run.sh
+}
+
 rm -rf "$logs"
 mkdir -p "$logs"
+run conformance tests/conformance.sh
 run_units
 run_fuzzers
 run_replays
 # sanitized programs are slow and large: the scenario adds nothing that units and replays miss
-[[ ${SANITIZE:-} == 1 ]] || run_smoke
+if [[ ${SANITIZE:-} != 1 ]]; then
+    run_smoke
+    run_differential
+fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0 && passed > 0))

@@ -55,31 +55,38 @@ def pcapng_record(time_ns, raw, nanoseconds=False, wire=None):
     )
 
 
-def describe(raw):
-    """The keys proto, source and destination of a verdict line, from the bytes of a frame."""
+def describe(packet):
+    """The keys proto, source and destination of a verdict line, from the bytes of an IP packet."""
     names = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
-    ethertype = struct.unpack("!H", raw[12:14])[0]
-    if ethertype == 0x0806:
-        return {"proto": "arp", "source": None, "destination": None}
-    packet = raw[14:]
-    if ethertype == 0x0800:
-        protocol, at = packet[9], (packet[0] & 15) * 4
-        ends = [socket.inet_ntop(socket.AF_INET, packet[i : i + 4]) for i in (12, 16)]
-        text = "{}:{}"
-    else:
-        protocol, at = packet[6], 40
-        while protocol in (0, 60):
-            protocol, at = packet[at], at + (packet[at + 1] + 1) * 8
-        ends = [socket.inet_ntop(socket.AF_INET6, packet[i : i + 16]) for i in (8, 24)]
-        text = "[{}]:{}"
+    protocol, at = packets.upper_layer(packet)
+    family = socket.AF_INET if packets.version(packet) == 4 else socket.AF_INET6
+    ends = [socket.inet_ntop(family, address) for address in packets.addresses(packet)]
     if protocol in (6, 17):
         ports = struct.unpack("!HH", packet[at : at + 4])
+        text = "{}:{}" if packets.version(packet) == 4 else "[{}]:{}"
         ends = [text.format(end, port) for end, port in zip(ends, ports)]
     return {
         "proto": names.get(protocol, str(protocol)),
         "source": ends[0],
         "destination": ends[1],
     }
+
+
+def is_fragment(raw):
+    """Tell whether a frame holds a piece of an IP packet."""
+    if raw[12:14] == b"\x08\x00":
+        return struct.unpack("!H", raw[20:22])[0] & 0x3FFF != 0
+    if raw[12:14] != b"\x86\xdd" or len(raw) < 54:
+        return False
+    packet = raw[14:]
+    protocol, at = packet[6], 40
+    while protocol in (packets.HOP_BY_HOP, packets.DESTINATION_OPTIONS) and at + 8 <= len(packet):
+        protocol, at = packet[at], at + (packet[at + 1] + 1) * 8
+    return protocol == packets.FRAGMENT_HEADER
+
+
+# A key of a verdict line that the specification leaves open: it is not compared.
+ANY = object()
 
 
 PARSE_REASONS = {
@@ -110,10 +117,27 @@ class Case:
 
     Times are seconds since the start. Packets are added in any order; those of one port that
     arrive at the same time stay in the order they were added.
+
+    @p proves names what a conformance table may point here for: requirements of RFCs as in
+    "RFC 4787 REQ-1", and attacks. @p options go to sluice-replay. @p port_lines and @p qube_lines
+    are more keys for the sections of ports and qubes, by name; @p sections more sections.
     """
 
-    def __init__(self, name, about, rules=None, uplink="", gateway="", qubes="", timeouts=""):
-        self.name, self.about = name, about
+    def __init__(
+        self,
+        name,
+        about,
+        proves=(),
+        rules=None,
+        uplink="",
+        gateway="",
+        qubes="",
+        sections="",
+        port_lines=None,
+        qube_lines=None,
+        options="",
+    ):
+        self.name, self.about, self.proves, self.options = name, about, proves, options
         self.rules = {"work": "policy=accept\n", "personal": "policy=accept\n"}
         self.rules.update(rules or {})
         self.uplink = uplink or (
@@ -127,109 +151,133 @@ class Case:
             f"address = {GATEWAY}\naddress6 = {GATEWAY6}\ndns = {' '.join(VIRTUAL_DNS)}\n"
         )
         self.qubes = qubes
-        self.timeouts = timeouts
+        self.sections = sections
+        self.port_lines = port_lines or {}
+        self.qube_lines = qube_lines or {}
         self.events = []
         self.resolution = 1000
         self.format = {}  # file: pcap, pcap-be, pcap-ns, pcapng, pcapng-ns
+        self.tracked = True  # false: flows begin and end as tracker.py cannot know
+        assert name not in CASES
         CASES[name] = self
 
-    def add(self, time, port, frame, sent=(), file=None, wire=None, **verdict):
-        """A frame that arrives, its verdict, and the frames [(port, frame)...] that leave."""
-        # to the microsecond, unless the case is about nanoseconds
-        time_ns = round(time * 10**9 / self.resolution) * self.resolution
+    def add(
+        self,
+        time,
+        port,
+        frame,
+        sent=(),
+        file=None,
+        wire=None,
+        parts=None,
+        order=None,
+        times=None,
+        **verdict,
+    ):
+        """A frame that arrives, its verdict, and the frames [(port, frame)...] that leave.
+
+        With @p parts, the bytes of its fragments, it arrives in those: in @p order, at the same
+        time or at @p times. The fragment that makes it whole causes what becomes of it, and bears
+        its verdict; the others have joined it.
+        """
         raw = bytes(frame)
         line = {"port": port, "reason": None, "rule": None, "out": None, **verdict}
-        self.events.append(
-            {
-                "time": BASE_NS + time_ns,
-                "file": file or f"in-{port}",
-                "raw": raw,
-                "wire": wire,
-                "line": line,
-                "sent": [(to, bytes(what)) for to, what in sent],
-            }
-        )
+        event = {
+            "file": file or f"in-{port}",
+            "raw": raw,
+            "wire": wire,
+            "line": line,
+            "sent": [(to, bytes(what)) for to, what in sent],
+        }
+        if parts is None:
+            self.put(time, event)
+            return
+        order = list(order or range(len(parts)))
+        times = list(times or [time] * len(parts))
+        joined = {**line, "reason": None, "rule": None, "out": None, "verdict": "joined"}
+        for index, when in zip(order[:-1], times[:-1], strict=True):
+            self.put(when, {**event, "raw": raw[:14] + parts[index], "line": joined, "sent": []})
+        last = raw[:14] + parts[order[-1]]
+        self.put(times[-1], {**event, "raw": last, "whole": ip_bytes(frame)})
+
+    def put(self, time, event):
+        # to the microsecond, unless the case is about nanoseconds
+        time_ns = round(time * 10**9 / self.resolution) * self.resolution
+        self.events.append({"time": BASE_NS + time_ns, **event})
 
     # The verdicts, by who sent the packet.
 
-    def out(self, time, qube, frame, rule="policy", expect=None, **changes):
-        """A qube's packet that leaves by the uplink."""
-        expect = masqueraded(frame, **changes) if expect is None else expect
+    @staticmethod
+    def leaving(expect, parts):
+        """What leaves of a packet that came in @p parts: fragments no longer than they were."""
+        if isinstance(expect, list):
+            return expect
+        if parts is None:
+            return [expect]
+        raw, number = bytes(expect), None
+        if packets.version(parts[0]) == 6:
+            at = packets.unfragmentable(parts[0])
+            (number,) = struct.unpack("!I", parts[0][at + 4 : at + 8])
+        cut = packets.cut_to(ip_bytes(expect), max(map(len, parts)), number)
+        return [raw[:14] + part for part in cut]
+
+    def passes(self, time, port, frame, to, expect, rule=None, parts=None, **more):
+        """A packet that leaves by port @p to as @p expect, a frame or a list of them."""
+        sent = [(to, what) for what in self.leaving(expect, parts)]
         self.add(
-            time,
-            qube.name,
-            frame,
-            [("uplink", expect)],
-            verdict="forward",
-            out="uplink",
-            rule=f"{qube.name}/{rule}",
+            time, port, frame, sent, verdict="forward", out=to, rule=rule, parts=parts, **more
         )
 
-    def back(self, time, qube, frame, rule="policy", expect=None, **changes):
+    def out(self, time, qube, frame, rule="policy", expect=None, parts=None, **changes):
+        """A qube's packet that leaves by the uplink."""
+        more = {key: changes.pop(key) for key in ("order", "times", "file") if key in changes}
+        expect = masqueraded(frame, **changes) if expect is None else expect
+        rule = f"{qube.name}/{rule}"
+        self.passes(time, qube.name, frame, "uplink", expect, rule, parts, **more)
+
+    def back(self, time, qube, frame, rule="policy", expect=None, parts=None, **changes):
         """An answer from the uplink that reaches a qube. The rule is that of its flow."""
+        more = {key: changes.pop(key) for key in ("order", "times", "file") if key in changes}
         expect = delivered(frame, qube, **changes) if expect is None else expect
-        self.add(
-            time,
-            "uplink",
-            frame,
-            [(qube.name, expect)],
-            verdict="forward",
-            out=qube.name,
-            rule=f"{qube.name}/{rule}",
-        )
+        rule = rule if rule is ANY else f"{qube.name}/{rule}"
+        self.passes(time, "uplink", frame, qube.name, expect, rule, parts, **more)
 
     def drop(self, time, port, frame, reason, rule=None, answer=None, **more):
         """A packet that ends here, and what its sender hears: nothing if there is no answer."""
         sent = [] if answer is None else [(port, answer)]
-        if rule is not None:
-            rule = f"{more.pop('qube', port)}/{rule}"
+        qube = more.pop("qube", port)
+        if rule is not None and rule is not ANY:
+            rule = f"{qube}/{rule}"
         self.add(time, port, frame, sent, verdict="drop", reason=reason, rule=rule, **more)
 
-    def refuse(self, time, qube, frame, reason="policy", rule="policy"):
+    def refuse(self, time, qube, frame, reason="policy", rule="policy", **more):
         """A packet that its qube may not send, and is told so."""
         answer = prohibited(frame, qube.name)
-        self.drop(time, qube.name, frame, reason, rule=rule, answer=answer)
+        self.drop(time, qube.name, frame, reason, rule=rule, answer=answer, **more)
 
-    def local(self, time, port, frame, answer=None):
+    def local(self, time, port, frame, answer=None, **more):
         """A packet that we take ourselves."""
-        self.add(time, port, frame, [(port, answer)] if answer is not None else [], verdict="local")
-
-    # A TCP connection in three packets, for cases about what follows.
-
-    def connect(self, time, qube, source_port, destination=SERVER, port=80, rule="policy"):
-        self.out(time, qube, from_qube(qube, destination, tcp(source_port, port, "S")), rule)
-        answer = from_uplink(destination, tcp(port, source_port, "SA", seq=1999, ack=1001))
-        self.back(time + 0.01, qube, answer, rule)
-        ack = from_qube(qube, destination, tcp(source_port, port, "A", seq=1001))
-        self.out(time + 0.02, qube, ack, rule)
-
-    def close(self, time, qube, port, destination=SERVER):
-        """Both sides say FIN; the flow is in TIME_WAIT afterwards."""
-        self.out(time, qube, from_qube(qube, destination, tcp(port, 80, "FA", seq=1101, ack=2201)))
-        frame = from_uplink(destination, tcp(80, port, "A", seq=2201, ack=1102))
-        self.back(time + 0.01, qube, frame)
-        frame = from_uplink(destination, tcp(80, port, "FA", seq=2201, ack=1102))
-        self.back(time + 0.02, qube, frame)
-        frame = from_qube(qube, destination, tcp(port, 80, "A", seq=1102, ack=2202))
-        self.out(time + 0.03, qube, frame)
+        sent = [(port, answer)] if answer is not None else []
+        self.add(time, port, frame, sent, verdict="local", **more)
 
     # Writing.
 
     def conf_text(self):
         text = "".join(f"# {line}\n" for line in self.about.strip().split("\n"))
         text += f"[gateway]\n{self.gateway}\n[port uplink]\ndevice = kernel:eth0\nrole = uplink\n"
-        text += self.uplink
+        text += self.uplink + self.port_lines.get("uplink", "")
         for index, qube in enumerate((WORK, PERSONAL)):
             text += f"\n[port {qube.name}]\ndevice = kernel:vif{index + 1}.0\nrole = qube\n"
-            text += f"qube = {qube.name}\n"
+            text += f"qube = {qube.name}\n" + self.port_lines.get(qube.name, "")
         if self.qubes:
-            return text + "\n" + self.qubes + self.timeouts
+            return text + "\n" + self.qubes + self.sections
         for qube in (WORK, PERSONAL):
             text += f"\n[qube {qube.name}]\naddress = {qube.ip}\naddress6 = {qube.ip6}\n"
             text += f"mac = {QUBE_MAC}\n"
             if self.rules[qube.name] is not None:
                 text += f"rules = {qube.name}.rules\n"
-        return text + self.timeouts
+            text += self.qube_lines.get(qube.name, "")
+        return text + self.sections
 
     def merged(self):
         """The events in the order in which sluice-replay reads them: replay.sh names the inputs
@@ -257,7 +305,10 @@ class Case:
         for name, rules in self.rules.items():
             if rules is not None:
                 (folder / f"{name}.rules").write_text(rules)
-        (folder / "README").write_text(self.about.strip() + "\n")
+        if self.options:
+            (folder / "options").write_text(self.options + "\n")
+        proves = f"\nProves: {', '.join(self.proves)}\n" if self.proves else ""
+        (folder / "README").write_text(self.about.strip() + "\n" + proves)
         nanoseconds = any(event["time"] % 1000 for event in self.events)
         inputs, outputs, lines = {}, {}, []
         for number, event in enumerate(self.merged(), 1):
@@ -291,10 +342,18 @@ class Case:
             "time": f"{seconds}.{part:09d}" if nanoseconds else f"{seconds}.{part // 1000:06d}",
         }
         expected = event["line"]
-        line.update({key: expected[key] for key in ("port", "verdict", "reason", "rule", "out")})
+        for key in ("port", "verdict", "reason", "rule", "out"):
+            if expected[key] is not ANY:
+                line[key] = expected[key]
+        nobody = {"proto": None, "source": None, "destination": None}
         if expected["verdict"] == "skip":
-            line.update({"proto": None, "source": None, "destination": None})
-        elif expected["reason"] not in PARSE_REASONS:
-            line.update(describe(event["raw"]))
+            line.update(nobody)
+        elif event["raw"][12:14] == b"\x08\x06":
+            line.update({**nobody, "proto": "arp"})
+        elif "whole" in event:
+            line.update(describe(event["whole"]))
+        elif expected["reason"] not in {*PARSE_REASONS, ANY} and not is_fragment(event["raw"]):
+            # what a piece of a packet is said to be, and what cannot be parsed, is left open
+            line.update(describe(event["raw"][14:]))
         line["length"] = len(event["raw"])
         return json.dumps(line) + "\n"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The demonstration that comes with sluice."""
 
-from generator.case import *
+from generator.path import *
 
 
 @a_case
@@ -70,9 +70,9 @@ def demo():
     frame = from_uplink("198.51.100.23", tcp(55555, 22, "S"), ttl=44)
     case.drop(4, "uplink", frame, "no-flow")
     case.drop(4.2, "uplink", from_uplink("198.51.100.23", ping(3), ttl=44), "no-flow")
-    case.out(5, PERSONAL, from_qube(PERSONAL, "198.51.100.80", tcp(40222, 443, "S")))
-    frame = from_uplink("198.51.100.80", tcp(443, 40222, "SA", seq=70, ack=1001), ttl=50)
-    case.back(5.03, PERSONAL, frame)
+    secure = connect(case, PERSONAL, 40222, "198.51.100.80", 443)
+    secure.out(5, "S")
+    secure.back(5.03, "SA", ttl=50)
     frame = from_qube(PERSONAL, SERVER, tcp(40224, 443, "S"))
     case.refuse(6, PERSONAL, frame, "rule", "0000")
     frame = from_qube(PERSONAL, WORK.ip, tcp(40226, 22, "S"))

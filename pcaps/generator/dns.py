@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Virtual DNS addresses and the resolvers behind them."""
 
-from generator.case import *
-
-
-# chosen by the fixed key of a replay; see CLASH_* in flows.py
-ONE_SOCKET_PORT = 63127
+from generator.chosen import ONE_SOCKET_PORT
+from generator.path import *
 
 DNS_RULES = {"work": "policy=drop\naction=accept specialtarget=dns\n"}
 
@@ -24,10 +21,15 @@ def dns_two_virtual():
         case.out(index, WORK, frame, rule="0000", destination=RESOLVER)
         frame = from_uplink(RESOLVER, dns_packet(53, port, answer()), ttl=64)
         case.back(index + 0.02, WORK, frame, rule="0000", source=virtual)
-        frame = from_qube(WORK, virtual, tcp(port, 53, "S"))
-        case.out(index + 0.1, WORK, frame, rule="0000", destination=RESOLVER)
-        frame = from_uplink(RESOLVER, tcp(53, port, "SA", seq=1999, ack=1001), ttl=64)
-        case.back(index + 0.12, WORK, frame, rule="0000", source=virtual)
+        path = Path(
+            case,
+            "work",
+            "uplink",
+            (WORK.ip, port, virtual, 53),
+            (UPLINK, port, RESOLVER, 53),
+            "work/0000",
+        )
+        Connection(path).open(index + 0.1)
     frame = from_uplink(RESOLVER, dns_packet(53, 42000, answer()), ttl=64)
     case.drop(34, "uplink", frame, "no-flow")
     # specialtarget=dns is DNS at a virtual address: not the resolver itself, not another port

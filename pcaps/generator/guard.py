@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Who may say what on which port."""
 
-from generator.case import *
+from generator.path import *
 
 
 @a_case
@@ -10,6 +10,7 @@ def spoofed():
         "spoofed",
         "A qube uses its own address only, and nobody on the uplink has an address of ours or of a "
         "qube: silence.",
+        proves=["attack: spoofed sources"],
     )
     for index, source in enumerate((PERSONAL.ip, GATEWAY, UPLINK, SERVER, "10.137.0.99")):
         for step, layer in enumerate((tcp(44000, 80, "S"), udp(44000, 53), ping(11))):
@@ -30,9 +31,13 @@ def spoofed():
                 continue
             frame = from_uplink(source, udp(44002, 53), destination=destination, mac=ROUTER_MAC)
             case.drop(7 + index + step / 10, "uplink", frame, "downstream-source")
-    for index, source in enumerate((WORK.ip6, GATEWAY6)):
-        frame = from_uplink(source, udp(44003, 53), mac=ROUTER_MAC)
-        case.drop(12 + index / 10, "uplink", frame, "downstream-source")
+    # those of qubes are unique local addresses, see martians6
+    for index, source in enumerate((WORK.ip6, GATEWAY6, UPLINK6)):
+        frame = from_uplink(
+            source, udp(44003, 53), destination="2001:2:0:50::99", mac=ROUTER_MAC
+        )
+        reason = "downstream-source" if source == UPLINK6 else "martian-source"
+        case.drop(12 + index / 10, "uplink", frame, reason)
 
 
 @a_case
@@ -54,14 +59,7 @@ def no_ipv6():
     # and the other way round
     case.drop(2, "personal", from_qube(PERSONAL, SERVER, ping(13)), "source-address")
     case.drop(2.1, "personal", arp("personal", 1, PERSONAL.ip, GATEWAY), "arp")
-    case.out(3, PERSONAL, from_qube(PERSONAL, SERVER6, tcp(44013, 80, "S")))
-    case.back(
-        3.1,
-        PERSONAL,
-        from_uplink(
-            SERVER6, tcp(80, 44013, "SA", seq=1999, ack=1001), destination=PERSONAL.ip6
-        ),
-    )
+    connect(case, PERSONAL, 44013, SERVER6).open(3)
 
 
 @a_case
@@ -69,6 +67,7 @@ def martians():
     case = Case(
         "martians",
         "Loopback, multicast, broadcast and unspecified addresses never cross the firewall.",
+        proves=["attack: martians", "RFC 1812 section 5.3.7"],
     )
     for index, source in enumerate(
         ("127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "239.1.2.3", "240.0.0.1", BROADCAST_IP)
@@ -106,8 +105,83 @@ def martians():
 
 
 @a_case
+def martians6():
+    case = Case(
+        "martians6",
+        "IPv6 sources that cannot come across an uplink with a global address: link-local, unique "
+        "local, of documentation, mapped, multicast.",
+        proves=["attack: martians", "RFC 6092"],
+    )
+    for index, source in enumerate(
+        (
+            "fc00::1",
+            "fd00::1",
+            "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "2001:db8::1",
+            "2001:db8:ffff::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "fe80::1",
+            "febf::1",
+            "::ffff:203.0.113.80",
+            "ff02::1",
+            "::",
+            "::1",
+        )
+    ):
+        frame = from_uplink(source, udp(44025, 4000), mac=ROUTER_MAC)
+        case.drop(index / 10, "uplink", frame, "martian-source")
+        frame = from_uplink(source, udp(44025, 4000), mac=ROUTER_MAC, destination=WORK.ip6)
+        case.drop(index / 10 + 0.05, "uplink", frame, "martian-source")
+    # right beside them
+    for index, source in enumerate(
+        ("fbff::1", "fe00::1", "2001:db7:ffff::1", "2001:db9::1", "3ffe::1", "4000::1")
+    ):
+        frame = from_uplink(source, udp(44025, 4000), mac=ROUTER_MAC)
+        case.drop(2 + index / 10, "uplink", frame, "no-flow")
+    # a qube may send there: who answers is another matter
+    path = masquerade(case, WORK, 44026, "fd00::1", 4000)
+    path.udp(3, THERE)
+    path.no_udp(3.1, BACK, "martian-source", rule=None)
+
+
+@a_case
+def martians6_local():
+    own, router, host = "fd00:50::1", "fd00:50::2", "fd00:50::77"
+    case = Case(
+        "martians6-local",
+        "Where the uplink has a unique local address itself, as behind another network qube, such "
+        "sources come in; those of qubes, ours and those of documentation still do not.",
+        proves=["attack: martians", "RFC 6092"],
+        uplink=f"address = {UPLINK}/24\ngateway = {ROUTER}\ndns = {RESOLVER}\n"
+        f"address6 = {own}/64\ngateway6 = {router}\n",
+    )
+    server = "fd09:1::80"
+    path = Path(
+        case, "work", "uplink", (WORK.ip6, 44027, server, 4000), (own, 44027, server, 4000),
+        "work/policy",
+    )
+    for direction in (THERE, BACK):
+        frame, expect = path.frames(direction, lambda a, b: udp(a, b))
+        if direction == THERE:
+            expect.dst = neighbour_mac(router)
+        at, to = path.port[direction], path.port[not direction]
+        case.passes(direction, at, frame, to, expect, path.rules[THERE])
+    frame = from_uplink(host, udp(44028, 4000), destination=own)
+    case.drop(2, "uplink", frame, "no-flow")
+    for index, source in enumerate((WORK.ip6, PERSONAL.ip6, GATEWAY6)):
+        frame = from_uplink(source, udp(44028, 4000), destination=own, mac=ROUTER_MAC)
+        case.drop(2.1 + index / 10, "uplink", frame, "downstream-source")
+    for index, source in enumerate(("2001:db8::1", "3fff::1")):
+        frame = from_uplink(source, udp(44028, 4000), destination=own, mac=ROUTER_MAC)
+        case.drop(3 + index / 10, "uplink", frame, "martian-source")
+
+
+@a_case
 def land():
-    case = Case("land", "Source and destination the same (LAND): dropped.")
+    case = Case(
+        "land", "Source and destination the same (LAND): dropped.", proves=["attack: LAND"]
+    )
     for index, layer in enumerate((tcp(80, 80, "S"), udp(80, 80), ping(14))):
         case.drop(index / 10, "work", from_qube(WORK, WORK.ip, layer), "land")
         frame = from_uplink(SERVER, layer, destination=SERVER)
@@ -123,6 +197,7 @@ def macs():
     case = Case(
         "macs",
         "Frames for another station are not ours; a qube's frames bear its MAC and no other.",
+        proves=["attack: MAC spoofing"],
     )
     # the first frames tell sluice-replay who we are
     case.out(0, WORK, from_qube(WORK, SERVER, udp(44030, 4000)))

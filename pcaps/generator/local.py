@@ -44,6 +44,7 @@ def uplink_unsolicited():
     case = Case(
         "uplink-unsolicited",
         "Whoever comes from the uplink uninvited, to us or to a qube, hears nothing.",
+        proves=["RFC 5382 REQ-4", "RFC 4787 REQ-8", "RFC 6092"],
     )
     time = 0
     for destination in (UPLINK, WORK.ip, GATEWAY, VIRTUAL_DNS[0], "198.51.100.7"):
@@ -74,6 +75,7 @@ def arp_qubes():
         "arp-qubes",
         "Proxy ARP: to a qube every address but its own is at our MAC. Duplicate address detection "
         "and announcements are not answered; senders must be who they are.",
+        proves=["attack: ARP spoofing"],
     )
     for index, target in enumerate((GATEWAY, "10.137.0.99", SERVER, VIRTUAL_DNS[0])):
         for step, qube in enumerate((WORK, PERSONAL)):
@@ -113,6 +115,7 @@ def arp_uplink():
         "arp-uplink",
         "On the uplink only our own address is ours; who claims an address of ours or of a qube "
         "is not believed.",
+        proves=["attack: ARP spoofing"],
     )
     frame = arp("uplink", 1, ROUTER, UPLINK, mac=ROUTER_MAC)
     case.local(0, "uplink", frame, arp_reply(frame, "uplink"))
@@ -136,6 +139,7 @@ def nd_qubes():
         "nd-qubes",
         "Proxy neighbour discovery for qubes; duplicate address detection is not answered; router "
         "advertisements, redirects and anything that came over a router are dropped.",
+        proves=["RFC 4861 section 7.1", "RFC 4890 section 4.3"],
     )
     for index, target in enumerate((GATEWAY6, "fd09:24ef:4179::a89:99", SERVER6)):
         frame = solicitation(WORK.ip6, target)
@@ -193,6 +197,7 @@ def nd_uplink():
         "nd-uplink",
         "On the uplink we answer solicitations for our own address only, and believe nobody who "
         "speaks for an address of ours or of a qube.",
+        proves=["RFC 4861 section 7.1", "RFC 4890 section 4.3"],
     )
     frame = solicitation(ROUTER6, UPLINK6, mac=ROUTER_MAC)
     case.local(0, "uplink", frame, advertisement(frame, "uplink"))

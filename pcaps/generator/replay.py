@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Large frames, bursts, and what is about sluice-replay itself: inputs, clocks, stations."""
 
-from generator.case import *
+from generator.path import *
 
 
 @a_case
@@ -11,11 +11,10 @@ def large_frames():
         "Frames of segmentation offload pass as one packet: 60,000 bytes of payload out, the "
         "largest possible packet in.",
     )
-    case.connect(0, WORK, 46000)
-    data = bytes(i * 7 & 255 for i in range(60000))
-    case.out(1, WORK, from_qube(WORK, SERVER, tcp(46000, 80, "PA", data, seq=1001)))
-    data = bytes(i * 11 & 255 for i in range(65535 - 40))
-    case.back(2, WORK, from_uplink(SERVER, tcp(80, 46000, "PA", data, ack=61001)))
+    scale = [("MSS", 1460), ("NOP", None), ("WScale", 7)]
+    connection = connect(case, WORK, 46000, options=(scale, scale)).open(0)
+    connection.out(1, "PA", bytes(i * 7 & 255 for i in range(60000)))
+    connection.back(2, "PA", bytes(i * 11 & 255 for i in range(65535 - 40)))
 
 
 @a_case
@@ -39,10 +38,11 @@ def bursts():
         rules={"work": "policy=accept\naction=drop proto=udp dstports=99-99\n"},
     )
     # one flow opened twice, refused packets and our own answers between, all in a millisecond
-    case.out(0, WORK, from_qube(WORK, SERVER, tcp(46020, 80, "S")))
+    twice = connect(case, WORK, 46020)
+    twice.out(0, "S")
     case.refuse(0, WORK, from_qube(WORK, SERVER, udp(46021, 99)), "rule", "0000")
     case.local(0, "work", ping_gateway(WORK), pong(ping_gateway(WORK), "work"))
-    case.out(0, WORK, from_qube(WORK, SERVER, tcp(46020, 80, "S")))
+    twice.out(0, "S", seq=twice.first[THERE])
     request = arp("work", 1, WORK.ip, GATEWAY)
     case.local(0, "work", request, arp_reply(request, "work"))
     frame = from_qube(WORK, SERVER, udp(46022, 80), source=OTHER_SERVER)
@@ -52,37 +52,25 @@ def bursts():
     case.out(0, WORK, from_qube(WORK, SERVER, udp(46024, 98)))
     frame = from_qube(WORK, SERVER, udp(46024, 98), ttl=1)
     case.drop(0, "work", frame, "time-exceeded", rule="policy", answer=time_exceeded(frame, "work"))
-    case.drop(
-        0, "work", from_qube(WORK, SERVER, tcp(46020, 80, "A", seq=1001)), "tcp-state",
-        rule="policy",
-    )
+    twice.no_out(0, "A", "tcp-state")
     case.local(0, "work", ping_gateway(WORK, 6), pong(ping_gateway(WORK, 6), "work"))
     # a whole connection from one side in one burst
-    for index, frame in enumerate(
-        (
-            tcp(80, 46020, "SA", seq=1999, ack=1001),
-            tcp(80, 46020, "PA", b"early", seq=2000, ack=1001),
-            tcp(80, 46020, "RA", seq=2005, ack=1001),
-            tcp(80, 46020, "A", seq=2005, ack=1001),
-        )
-    ):
-        del index
-        case.back(1, WORK, from_uplink(SERVER, frame))
+    for flags in ("SA", "A", "RA", "A"):
+        twice.back(1, flags)
     # the end of one connection and a new one on its ports
-    case.connect(2, WORK, 46030)
-    case.close(3, WORK, 46030)
-    case.out(4, WORK, from_qube(WORK, SERVER, tcp(46030, 80, "A", seq=1102, ack=2202)))
-    case.out(4, WORK, from_qube(WORK, SERVER, tcp(46030, 80, "S", seq=5000)))
-    case.out(4, WORK, from_qube(WORK, SERVER, tcp(46030, 80, "S", seq=5000)))
+    old = connect(case, WORK, 46030).open(2).close(3)
+    new = connect(case, WORK, 46030, first=5000)
+    old.out(4, "A")
+    new.out(4, "S")
+    new.out(4, "S", seq=5000)
     # the end of one connection, a new one that fails, and another flow in its place
-    case.connect(5, WORK, 46031)
-    case.close(6, WORK, 46031)
-    case.out(7, WORK, from_qube(WORK, SERVER, tcp(46031, 80, "A", seq=1102, ack=2202)))
-    frame = from_qube(WORK, SERVER, tcp(46031, 80, "S", seq=5000), ttl=1)
-    case.drop(7, "work", frame, "time-exceeded", answer=time_exceeded(frame, "work"))
+    old = connect(case, WORK, 46031).open(5).close(6)
+    new = connect(case, WORK, 46031, first=5000)
+    old.out(7, "A")
+    new.no_out(7, "S", "time-exceeded", rule=None, answer=time_exceeded, ttl=1)
     case.out(7, WORK, from_qube(WORK, OTHER_SERVER, tcp(46032, 8080, "S")))
     case.out(7, WORK, from_qube(WORK, OTHER_SERVER, udp(46033, 8081)))
-    case.drop(7, "work", from_qube(WORK, SERVER, tcp(46031, 80, "A", seq=1102)), "tcp-state")
+    old.no_out(7, "A", "tcp-state", rule=None)
     # more packets than fit one burst, of one flow and of many
     for index in range(100):
         frame = from_qube(WORK, SERVER, udp(46100 + index % 3 * index, 4000, b"%d" % index))
@@ -152,9 +140,8 @@ def long_silence():
     day = 86400
     for index in range(4):
         start = index * 60 * day
-        case.connect(start, WORK, 46400)
-        frame = from_uplink(SERVER, tcp(80, 46400, "PA", b"late", ack=1001))
-        case.drop(start + 30 * day, "uplink", frame, "no-flow")
+        connection = connect(case, WORK, 46400).open(start)
+        connection.no_back(start + 30 * day, "PA", "no-flow", b"late")
 
 
 @a_case

@@ -46,9 +46,13 @@ from scapy.layers.inet6 import (  # noqa: E402
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
     PadN,
+    RouterAlert,
 )
 from scapy.layers.l2 import ARP, Dot1Q, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
+
+from generator import packets  # noqa: E402
+from generator.packets import ones_add  # noqa: E402,F401
 
 BASE_NS = 1_700_000_000 * 1_000_000_000
 
@@ -159,57 +163,6 @@ def stamp(icmp_type, identifier):
 # What must leave.
 
 
-def copy(frame):
-    """A fresh copy whose lengths and checksums are computed when it is built."""
-    frame = Ether(bytes(frame))
-    for layer in (IP, TCP, UDP, ICMP):
-        if layer in frame and not (layer is UDP and frame[UDP].chksum == 0):
-            del frame[layer].chksum
-    return frame
-
-
-def forwarded(frame, **changes):
-    """A frame on its way out: one hop less, other MACs, and what translation changes."""
-    frame = copy(frame)
-    frame.src, frame.dst = changes.pop("mac_source"), changes.pop("mac_destination")
-    if IP in frame:
-        frame[IP].ttl -= 1
-        frame[IP].src = changes.pop("source", frame[IP].src)
-        frame[IP].dst = changes.pop("destination", frame[IP].dst)
-    else:
-        frame[IPv6].hlim -= 1
-    l4 = frame.getlayer(TCP) or frame.getlayer(UDP)
-    if "source_port" in changes:
-        l4.sport = changes.pop("source_port")
-    if "destination_port" in changes:
-        l4.dport = changes.pop("destination_port")
-    if "identifier" in changes:
-        frame[ICMP].id = changes.pop("identifier")
-    assert not changes, changes
-    return Ether(bytes(frame))
-
-
-def masqueraded(frame, **changes):
-    """What a qube's packet looks like when it leaves by the uplink."""
-    if IP in frame:
-        changes.setdefault("source", UPLINK)
-        target = changes.get("destination", frame[IP].dst)
-    else:
-        target = frame[IPv6].dst
-    return forwarded(
-        frame, mac_source=our_mac("uplink"), mac_destination=next_hop_mac(target), **changes
-    )
-
-
-def delivered(frame, qube, **changes):
-    """What an answer from the uplink looks like when it reaches the qube."""
-    if IP in frame:
-        changes.setdefault("destination", qube.ip)
-    return forwarded(
-        frame, mac_source=our_mac(qube.name), mac_destination=QUBE_MAC, **changes
-    )
-
-
 def ip_bytes(frame):
     """The IP packet of a frame, without padding behind it."""
     raw = bytes(frame)[14:]
@@ -218,38 +171,49 @@ def ip_bytes(frame):
     return raw[: 40 + struct.unpack("!H", raw[4:6])[0]]
 
 
-def icmp_error(frame, port, icmp_type, code, source=None):
-    """The ICMP error with which we answer a frame that arrived on a port."""
-    raw = bytes(frame)
-    ether = Ether(src=our_mac(port), dst=Ether(raw).src)
+def ethernet(source, destination, packet):
+    """A frame around the bytes of an IP packet."""
+    kind = 0x0800 if packet[0] >> 4 == 4 else 0x86DD
+    return Ether(bytes(Ether(src=source, dst=destination, type=kind)) + packet)
+
+
+def forwarded(frame, mac_source, mac_destination, **changes):
+    """A frame on its way out: one hop less, other MACs, and what translation changes."""
+    return ethernet(mac_source, mac_destination, packets.translated(ip_bytes(frame), **changes))
+
+
+def masqueraded(frame, **changes):
+    """What a qube's packet looks like when it leaves by the uplink."""
+    packet = ip_bytes(frame)
+    six = packets.version(packet) == 6
+    changes.setdefault("source", UPLINK6 if six else UPLINK)
+    target = changes.get("destination", packets.addresses(packet)[1])
+    return forwarded(frame, our_mac("uplink"), next_hop_mac(target), **changes)
+
+
+def delivered(frame, qube, **changes):
+    """What an answer from the uplink looks like when it reaches the qube."""
+    six = packets.version(ip_bytes(frame)) == 6
+    changes.setdefault("destination", qube.ip6 if six else qube.ip)
+    return forwarded(frame, our_mac(qube.name), QUBE_MAC, **changes)
+
+
+def icmp_error(frame, port, icmp_type, code, source=None, rest=bytes(4)):
+    """The ICMP error with which we answer a frame that arrived on a port: from our address there,
+    to whoever sent it, quoting it as it came (RFC 1812, 4.3.2.3; RFC 4443, 2.4)."""
     original = ip_bytes(frame)
-    if original[0] >> 4 == 4:
-        return (
-            ether
-            / IP(
-                src=source or GATEWAY,
-                dst=str(ipaddress.ip_address(original[12:16])),
-                tos=0xC0,
-                id=0,
-                flags=0,
-                ttl=64,
-            )
-            / ICMP(type=icmp_type, code=code)
-            / Raw(original[: 576 - 20 - 8])
-        )
-    layer = {1: ICMPv6DestUnreach, 3: ICMPv6TimeExceeded}[icmp_type](code=code)
-    return (
-        ether
-        / IPv6(
-            src=source or GATEWAY6,
-            dst=str(ipaddress.ip_address(original[8:24])),
-            tc=0,
-            fl=0,
-            hlim=64,
-        )
-        / layer
-        / Raw(original[: 1280 - 40 - 8])
+    six = packets.version(original) == 6
+    source = source or (GATEWAY6 if six else GATEWAY)
+    to = str(ipaddress.ip_address(packets.addresses(original)[0]))
+    quotation = original[: 1280 - 40 - 8 if six else 576 - 20 - 8]
+    message = packets.icmp_message(
+        icmp_type, code, rest, quotation, *((source, to) if six else ())
     )
+    if six:
+        layer = IPv6(src=source, dst=to, tc=0, fl=0, hlim=64, nh=58)
+    else:
+        layer = IP(src=source, dst=to, tos=0xC0, id=0, flags=0, ttl=64, proto=1)
+    return Ether(src=our_mac(port), dst=Ether(bytes(frame)).src) / layer / Raw(message)
 
 
 def prohibited(frame, port):
@@ -260,8 +224,17 @@ def host_prohibited(frame, port):
     return icmp_error(frame, port, *((3, 10) if frame.type == 0x0800 else (1, 1)))
 
 
+def unreachable(frame, port):
+    return icmp_error(frame, port, *((3, 1) if frame.type == 0x0800 else (1, 3)))
+
+
 def time_exceeded(frame, port, source=None):
     return icmp_error(frame, port, 11 if frame.type == 0x0800 else 3, 0, source)
+
+
+def too_big(frame, port, mtu, source=None):
+    kind = (3, 4) if frame.type == 0x0800 else (2, 0)
+    return icmp_error(frame, port, *kind, source, struct.pack("!I", mtu))
 
 
 def arp(port, op, sender, target, mac=QUBE_MAC, to_mac=BROADCAST, **fields):
@@ -310,56 +283,28 @@ def advertisement(request, port):
 
 def pong(request, port):
     """Our answer to a ping of the gateway."""
-    frame = copy(request)
-    frame.src, frame.dst = our_mac(port), request.src
-    layer = frame.getlayer(IP) or frame.getlayer(IPv6)
-    layer.src, layer.dst = layer.dst, layer.src
-    if IP in frame:
-        layer.ttl, layer.id, layer.flags = 64, 0, 0
-        frame[ICMP].type = 0
-        return Ether(bytes(frame))
-    echo = request[ICMPv6EchoRequest]
-    return (
-        Ether(src=frame.src, dst=frame.dst)
-        / IPv6(src=layer.src, dst=layer.dst, hlim=64, tc=layer.tc, fl=layer.fl)
-        / ICMPv6EchoReply(id=echo.id, seq=echo.seq, data=echo.data)
-    )
+    packet = ip_bytes(request)
+    six = packets.version(packet) == 6
+    at = packets.upper_layer(packet)[1]
+    source, destination = packets.addresses(packet)
+    packet = packets.with_bytes(packet, 8 if six else 12, destination + source)
+    packet = packets.with_bytes(packet, at, bytes([129 if six else 0]))
+    if not six:
+        packet = packets.with_bytes(packet, 4, bytes(4))  # identification, flags
+    packet = packets.with_hops(packets.summed(packet), 64)
+    return ethernet(our_mac(port), request.src, packet)
 
 
-# Checksums that scapy cannot be talked into, and DNS.
-
-
-def ones_add(a, b):
-    total = a + b
-    return (total & 0xFFFF) + (total >> 16)
-
-
-def udp_checksum(frame):
-    """Of as many bytes as the UDP header says; scapy takes all that are there."""
-    raw = ip_bytes(frame)
-    at = (raw[0] & 15) * 4
-    length = struct.unpack("!H", raw[at + 4 : at + 6])[0]
-    data = raw[12:20] + struct.pack("!HH", 17, length)
-    data += raw[at : at + 6] + raw[at + 8 : at + length]
-    total = 0
-    for (word,) in struct.iter_unpack("!H", data + b"\0" * (len(data) % 2)):
-        total = ones_add(total, word)
-    return total ^ 0xFFFF or 0xFFFF
+# ICMPv6 by its bytes, pings of the gateway, and DNS.
 
 
 def icmp6_raw(source, destination, message):
     """An ICMPv6 message given by its bytes, with its checksum filled in."""
-    pseudo = (
-        ipaddress.ip_address(source).packed
-        + ipaddress.ip_address(destination).packed
-        + struct.pack("!II", len(message), 58)
+    return Raw(
+        packets.icmp_message(
+            message[0], message[1], message[4:8], message[8:], source, destination
+        )
     )
-    message = message[:2] + b"\0\0" + message[4:]
-    total = 0
-    data = pseudo + message + b"\0" * (len(message) % 2)
-    for (word,) in struct.iter_unpack("!H", data):
-        total = ones_add(total, word)
-    return Raw(message[:2] + struct.pack("!H", total ^ 0xFFFF) + message[4:])
 
 
 def ping_gateway(qube, number=5, **fields):

@@ -61,12 +61,16 @@ struct theme {
 	union address bases[FAMILIES][8];
 	unsigned wide_percent; /* rules with a short prefix or none */
 	bool universal;        /* rules that match everything may occur */
+	/* As people write them: most prefixes have one length, and lie apart. */
+	unsigned usual_percent;
+	unsigned usual_length[FAMILIES];
+	unsigned apart_percent;
 };
 
 static union address
 address_draw(enum family family)
 {
-	union address address = {0};
+	union address address = {.half = {0, 0}};
 
 	for (unsigned byte = 0; byte < (family == FAMILY_IPV4 ? 4 : 16); byte++)
 		address.v6[byte] = (uint8_t)draw(256);
@@ -98,6 +102,10 @@ theme_draw(struct theme *theme, unsigned rules)
 	/* In a large set few rules are wide, or nothing ever reaches the end of it. */
 	theme->wide_percent = rules <= 20 ? 10 + draw(60) : draw(4);
 	theme->universal = rules <= 20 || draw_percent(20);
+	theme->usual_percent = draw(3) == 0 ? draw(101) : 0;
+	theme->usual_length[FAMILY_IPV4] = draw(2) == 0 ? 32 : 1 + draw(32);
+	theme->usual_length[FAMILY_IPV6] = draw(2) == 0 ? 128 : 1 + draw(128);
+	theme->apart_percent = draw(3) == 0 ? draw(101) : 0;
 }
 
 static void
@@ -110,6 +118,11 @@ rule_destination_draw(struct rule *rule, const struct theme *theme, enum family 
 	do {
 		length = family == FAMILY_IPV4 ? DRAW(lengths_ipv4) : DRAW(lengths_ipv6);
 	} while (length < bits / 2 && !draw_percent(theme->wide_percent));
+
+	if (draw_percent(theme->apart_percent))
+		address = address_draw(family);
+	if (draw_percent(theme->usual_percent))
+		length = theme->usual_length[family];
 
 	/* Spread around the base so that prefixes nest, touch and differ. */
 	for (unsigned flips = draw(4); flips != 0; flips--)
@@ -483,6 +496,173 @@ test_dns_order(void)
 	CU_ASSERT_EQUAL(classify_one(&ruleset, &subject).rule, 2);
 }
 
+static struct subject
+subject_to(const char *destination, uint8_t protocol, uint16_t port)
+{
+	struct subject subject = {.protocol = protocol, .destination_port = rte_cpu_to_be_16(port)};
+
+	CU_ASSERT_EQUAL_FATAL(address_parse(destination, &subject.family, &subject.destination), 0);
+	return subject;
+}
+
+static uint16_t
+rule_for(const struct ruleset *ruleset, const char *destination, uint8_t protocol, uint16_t port)
+{
+	struct subject subject = subject_to(destination, protocol, port);
+	struct acl_result result = classify_one(ruleset, &subject);
+	uint16_t rule;
+
+	CU_ASSERT_EQUAL(result.action, linear_match(ruleset, &subject, &rule));
+	CU_ASSERT_EQUAL(result.rule, rule);
+	return result.rule;
+}
+
+static struct rule
+rule_tcp(const char *prefix, uint16_t low, uint16_t high)
+{
+	struct rule rule = rule_to(prefix, ACTION_ACCEPT);
+
+	rule.protocol = RULE_TCP;
+	rule.has_ports = true;
+	rule.port_low = low;
+	rule.port_high = high;
+	return rule;
+}
+
+/* Direct rules keep their place before, between and behind those that rte_acl has. */
+static void
+test_direct_order(void)
+{
+	struct rule rules[] = {
+		rule_tcp("10.0.0.1/32", 80, 80),     /* 0 */
+		rule_tcp("10.0.0.0/24", 80, 90),     /* 1 takes nothing of 0 and some of 2 */
+		rule_tcp("10.0.0.1/32", 85, 95),     /* 2 */
+		rule_tcp("10.0.0.1/32", 95, 99),     /* 3 begins in 2, which is no direct rule */
+		rule_tcp("10.0.0.1/32", 80, 443),    /* 4 */
+		rule_tcp("10.0.0.2/32", 81, 82),     /* 5 is never reached */
+		rule_tcp("10.0.0.2/32", 443, 443),   /* 6 */
+		rule_to("10.0.0.2/32", ACTION_DROP), /* 7 */
+		rule_to("10.0.0.3/32", ACTION_DROP), /* 8 takes all of 9 */
+		rule_tcp("10.0.0.3/32", 443, 443),   /* 9 */
+	};
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = RTE_DIM(rules), .rules = rules};
+
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 80), 0);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 81), 1);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 90), 1);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 91), 2);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 95), 2);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 96), 3);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 100), 4);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_UDP, 80), RULE_POLICY);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.2", IPPROTO_TCP, 81), 1);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.2", IPPROTO_TCP, 443), 6);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.2", IPPROTO_TCP, 442), 7);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.2", IPPROTO_GRE, 0), 7);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.3", IPPROTO_TCP, 443), 8);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.4", IPPROTO_TCP, 443), RULE_POLICY);
+}
+
+/* More rules for one destination than the table has room for, in both families. */
+static void
+test_one_destination(void)
+{
+	static struct rule rules[200];
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = RTE_DIM(rules), .rules = rules};
+
+	for (unsigned i = 0; i < RTE_DIM(rules); i++)
+		rules[i] = rule_tcp(i % 2 == 0 ? "10.0.0.1/32" : "2001:db8::1/128",
+			(uint16_t)(1000 + i / 4), (uint16_t)(1000 + i / 2));
+	for (unsigned i = 0; i < RTE_DIM(rules); i++)
+		rule_for(&ruleset, i % 2 == 0 ? "10.0.0.1" : "2001:db8::1", IPPROTO_TCP,
+			(uint16_t)(1000 + i / 2));
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 999), RULE_POLICY);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 1000), 0);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "2001:db8::1", IPPROTO_TCP, 1000), 1);
+	CU_ASSERT_EQUAL(rule_for(&ruleset, "10.0.0.1", IPPROTO_TCP, 1099), 198);
+}
+
+/*
+ * IPv6 destinations that the table cannot tell apart by their tag, the upper half of a product:
+ * what the product of the constant's inverse is has it in the lower half alone.
+ */
+static void
+test_one_tag(void)
+{
+	const uint64_t constant = UINT64_C(0xc2b2ae3d27d4eb4f);
+	uint64_t inverse = constant;
+	struct rule rules[3];
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = 0, .rules = rules};
+	struct subject subjects[4];
+
+	for (unsigned i = 0; i < 6; i++) /* each step doubles the digits that are right */
+		inverse *= 2 - constant * inverse;
+	CU_ASSERT_EQUAL_FATAL(constant * inverse, 1);
+	for (unsigned i = 0; i < RTE_DIM(subjects); i++) {
+		subjects[i] = subject_to("2001:db8::", IPPROTO_TCP, 443);
+		subjects[i].destination.half[1] = inverse * (i + 1);
+	}
+	for (unsigned i = 0; i < RTE_DIM(rules); i++) {
+		rules[i] = rule_to("2001:db8::/128", i == 1 ? ACTION_DROP : ACTION_ACCEPT);
+		rules[i].prefix.address = subjects[i].destination;
+	}
+	for (ruleset.count = 0; ruleset.count <= RTE_DIM(rules); ruleset.count++) {
+		for (unsigned i = 0; i < RTE_DIM(subjects); i++) {
+			struct acl_result result = classify_one(&ruleset, &subjects[i]);
+
+			CU_ASSERT_EQUAL(result.rule, i < ruleset.count ? i : RULE_POLICY);
+			CU_ASSERT_EQUAL(result.action, i < ruleset.count && i != 1);
+		}
+	}
+}
+
+/* What makes rulesets cheap: hosts, and networks of one size, need hardly any of rte_acl. */
+static void
+test_usual_rules_are_small(void)
+{
+	static const uint8_t lengths[FAMILIES][2] = {{32, 24}, {128, 64}};
+	static struct rule rules[RULES_MAX];
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = RULES_MAX, .rules = rules};
+
+	random_state = 1;
+	for (unsigned kind = 0; kind < 4; kind++) {
+		enum family family = kind / 2;
+		struct acl *acl;
+
+		for (unsigned i = 0; i < RULES_MAX; i++) {
+			rules[i] = (struct rule){.action = ACTION_ACCEPT,
+				.destination = family == FAMILY_IPV4 ? DESTINATION_IPV4
+								     : DESTINATION_IPV6};
+			/* all but the first and the last have one length */
+			rules[i].prefix.length =
+				(uint8_t)(lengths[family][kind % 2] - (i == 0 ? 1 : 0) -
+					  (i == RULES_MAX - 1 ? 2 : 0));
+			rules[i].prefix.address = address_draw(family);
+			host_bits_set(
+				&rules[i].prefix.address, family, rules[i].prefix.length, false);
+		}
+		CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, family, &acl), 0);
+		CU_ASSERT_TRUE(acl_memory(acl) < 200 * 1024);
+		acl_free(acl);
+	}
+
+	/* Nor does what an earlier rule leaves nothing to. */
+	for (unsigned i = 0; i < RULES_MAX; i++) {
+		char text[ADDRESS_TEXT_SIZE];
+
+		snprintf(text, sizeof(text), "10.%u.%u.0/%u", i / 256, i % 256, 20 + i % 13);
+		rules[i] = rule_to(i == 0 ? "10.0.0.0/8" : text, ACTION_ACCEPT);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		struct acl *acl;
+
+		CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, FAMILY_IPV4, &acl), 0);
+		CU_ASSERT_EQUAL(acl_memory(acl) < 40 * 1024, i == 0);
+		acl_free(acl);
+		rules[0] = rule_to("11.0.0.0/8", ACTION_ACCEPT);
+	}
+}
+
 static void
 test_refused(void)
 {
@@ -576,6 +756,10 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"nothing to look up", test_nothing_to_look_up},
 		{"DNS rules keep their place", test_dns_order},
+		{"direct rules keep their place", test_direct_order},
+		{"many rules for one destination", test_one_destination},
+		{"IPv6 destinations with one tag", test_one_tag},
+		{"usual rules are small", test_usual_rules_are_small},
 		{"what is refused", test_refused},
 		{"many at once", test_many},
 		{"random rules against the reference", test_random},

@@ -231,38 +231,17 @@ test_martians(void)
 		const char *address;
 		bool martian;
 	} rows[] = {
-		{"0.0.0.0", true},
-		{"0.255.255.255", true},
-		{"1.0.0.0", false},
-		{"126.255.255.255", false},
-		{"127.0.0.0", true},
-		{"127.0.0.1", true},
-		{"127.255.255.255", true},
-		{"128.0.0.0", false},
-		{"223.255.255.255", false},
-		{"224.0.0.0", true},
-		{"239.255.255.255", true},
-		{"240.0.0.0", true},
-		{"255.255.255.255", true},
-		{"::", true},
-		{"::1", true},
-		{"::2", true},
-		{"::ffff:ffff", true},
-		{"::1:0:0", false},
-		{"::ffff:0:0", true},
-		{"::ffff:192.0.2.1", true},
-		{"::fffe:192.0.2.1", false},
-		{"::1:0:0:0", false},
-		{"fe7f:ffff::1", false},
-		{"fe80::1", true},
-		{"febf:ffff::1", true},
-		{"fec0::1", false},
-		{"feff::1", false},
-		{"ff00::1", true},
-		{"ff02::1", true},
-		{"ffff::1", true},
-		{"2001:db8::1", false},
-		{"fd12::1", false},
+		{"0.0.0.0", true}, {"0.255.255.255", true}, {"1.0.0.0", false},
+		{"126.255.255.255", false}, {"127.0.0.0", true}, {"127.0.0.1", true},
+		{"127.255.255.255", true}, {"128.0.0.0", false}, {"223.255.255.255", false},
+		{"224.0.0.0", true}, {"239.255.255.255", true}, {"240.0.0.0", true},
+		{"255.255.255.255", true}, {"::", true}, {"::1", true}, {"::2", true},
+		{"::ffff:ffff", true}, {"::1:0:0", false}, {"::ffff:0:0", true},
+		{"::ffff:192.0.2.1", true}, {"::fffe:192.0.2.1", false}, {"::1:0:0:0", false},
+		{"fe7f:ffff::1", false}, {"fe80::1", true}, {"febf:ffff::1", true},
+		{"fec0::1", false}, {"feff::1", false}, {"ff00::1", true}, {"ff02::1", true},
+		{"ffff::1", true}, {"2001:4860::1", false},
+		{"fd12::1", false}, /* as the uplink's own is */
 	};
 
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
@@ -282,11 +261,131 @@ test_martians(void)
 		CU_ASSERT_EQUAL(from_uplink(rows[i].address,
 					ipv6 ? PLANE_UPLINK_ADDRESS6 : PLANE_UPLINK_ADDRESS),
 			martian ? REASON_MARTIAN_SOURCE : REASON_NONE);
-		CU_ASSERT_EQUAL(from_uplink(ipv6 ? "2001:db8::99" : "192.0.2.99", rows[i].address),
+		CU_ASSERT_EQUAL(from_uplink(ipv6 ? "2001:2::99" : "192.0.2.99", rows[i].address),
 			martian ? REASON_MARTIAN_DESTINATION : REASON_NONE);
 	}
 	CU_ASSERT_EQUAL(from_uplink("192.168.50.1", "192.168.50.1"), REASON_LAND);
 	CU_ASSERT_EQUAL(from_uplink("fd00:50::1", "fd00:50::1"), REASON_LAND);
+}
+
+/*
+ * RFC 6092 REC-3 and REC-7: the edges of what is not routed beyond the uplink, unless the uplink's
+ * own address is of the same kind.
+ */
+static void
+test_uplink_sources(void)
+{
+	enum kind { GLOBAL, LOCAL, DOCUMENTATION };
+	static const struct {
+		const char *address;
+		enum kind kind;
+	} rows[] = {
+		{"2001:4860:4860::8888", GLOBAL},
+		{"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", GLOBAL},
+		{"2001:db8::", DOCUMENTATION},
+		{"2001:db8::1", DOCUMENTATION},
+		{"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", DOCUMENTATION},
+		{"2001:db9::", GLOBAL},
+		{"3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff", GLOBAL},
+		{"3fff::", DOCUMENTATION},
+		{"3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff", DOCUMENTATION},
+		{"3fff:1000::", GLOBAL},
+		{"fbff:ffff::1", GLOBAL},
+		{"fc00::", LOCAL},
+		{"fc00::1", LOCAL},
+		{"fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", LOCAL},
+		{"fe00::", GLOBAL},
+		{"2002::1", GLOBAL},
+		{"64:ff9b::1", GLOBAL},
+	};
+	static const struct {
+		const char *uplink;
+		enum kind kind;
+	} uplinks[] = {
+		{"2001:4860::1", GLOBAL}, {"fd00:50::1", LOCAL}, {"fc00:50::1", LOCAL},
+		{"2001:db8:50::1", DOCUMENTATION}, {"3fff:50::1", DOCUMENTATION},
+		{NULL, GLOBAL}, /* it has no IPv6 */
+	};
+	struct policy_port ports[PLANE_PORTS];
+	struct policy other = *policy;
+	const struct policy *kept = policy;
+
+	memcpy(ports, policy->ports, sizeof(ports));
+	other.ports = ports;
+	policy = &other;
+	for (unsigned i = 0; i < RTE_DIM(uplinks); i++) {
+		union address *own = &ports[PLANE_UPLINK].address[FAMILY_IPV6];
+		enum family family;
+
+		ports[PLANE_UPLINK].has[FAMILY_IPV6] = uplinks[i].uplink != NULL;
+		if (uplinks[i].uplink != NULL)
+			CU_ASSERT_EQUAL(address_parse(uplinks[i].uplink, &family, own), 0);
+		for (unsigned row = 0; row < RTE_DIM(rows); row++) {
+			bool known =
+				rows[row].kind == GLOBAL ||
+				(uplinks[i].uplink != NULL && rows[row].kind == uplinks[i].kind);
+
+			if (from_uplink(rows[row].address, "2001:4860::1") !=
+				(known ? REASON_NONE : REASON_MARTIAN_SOURCE))
+				fprintf(stderr, "%s at %s\n", rows[row].address, uplinks[i].uplink);
+			CU_ASSERT_EQUAL(from_uplink(rows[row].address, "2001:4860::2"),
+				known ? REASON_NONE : REASON_MARTIAN_SOURCE);
+			/* ours are called by their name, where they are looked at at all */
+			CU_ASSERT_EQUAL(from_uplink(PLANE_WORK_ADDRESS6, "2001:4860::2"),
+				uplinks[i].uplink != NULL && uplinks[i].kind == LOCAL
+					? REASON_NONE
+					: REASON_DOWNSTREAM_SOURCE);
+			/* whatever a qube wants to reach is for its rules to say */
+			CU_ASSERT_EQUAL(
+				from_qube(PLANE_WORK_ADDRESS6, rows[row].address), REASON_NONE);
+		}
+	}
+	policy = kept;
+}
+
+/* Fragments are held to the same addresses and stations; they have no ports. */
+static void
+test_fragments(void)
+{
+	static const struct {
+		uint16_t port;
+		const char *from, *to;
+		enum reason reason;
+		uint16_t flags;
+	} rows[] = {
+		{PLANE_WORK, PLANE_WORK_ADDRESS, "192.0.2.1", REASON_NONE, 0},
+		{PLANE_WORK, PLANE_WORK_ADDRESS, PLANE_GATEWAY, REASON_NONE, PACKET_LOCAL},
+		{PLANE_WORK, PLANE_WORK_ADDRESS, PLANE_DNS, REASON_NONE, 0},
+		{PLANE_WORK, PLANE_PERSONAL_ADDRESS, "192.0.2.1", REASON_SOURCE_ADDRESS, 0},
+		{PLANE_WORK, PLANE_WORK_ADDRESS, PLANE_WORK_ADDRESS, REASON_LAND, 0},
+		{PLANE_WORK, PLANE_WORK_ADDRESS, "224.0.0.1", REASON_MARTIAN_DESTINATION, 0},
+		{PLANE_UPLINK, "192.0.2.1", PLANE_UPLINK_ADDRESS, REASON_NONE, 0},
+		{PLANE_UPLINK, "127.0.0.1", PLANE_UPLINK_ADDRESS, REASON_MARTIAN_SOURCE, 0},
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows) * 3; i++) {
+		unsigned row = i / 3;
+		bool qube = rows[row].port == PLANE_WORK;
+		struct guard_port port = port_of(rows[row].port);
+		struct packet packet;
+
+		udp(qube ? plane_vif_mac : plane_uplink_mac,
+			qube ? plane_qube_mac : plane_router_mac, rows[row].from, rows[row].to);
+		if (i % 3 != 0)
+			frame.bytes[20] |= 0x20; /* more fragments */
+		if (i % 3 != 1)
+			frame.bytes[21] = 8;
+		frame_fix(frame.bytes, frame.length);
+		CU_ASSERT_EQUAL(guarded(&port, &packet), rows[row].reason);
+		CU_ASSERT_EQUAL(packet.flags, PACKET_FRAGMENT | rows[row].flags);
+		frame.bytes[5] ^= 1;
+		CU_ASSERT_EQUAL(guarded(&port, &packet), REASON_OTHER_MAC);
+		if (qube) {
+			frame.bytes[5] ^= 1;
+			frame.bytes[11] ^= 1;
+			CU_ASSERT_EQUAL(guarded(&port, &packet), REASON_SOURCE_MAC);
+		}
+	}
 }
 
 /* Flags: what is ours, what is a virtual resolver. */
@@ -468,6 +567,9 @@ test_nd(void)
 		{PLANE_UPLINK, 135, PLANE_UPLINK_ADDRESS6, REASON_NEIGHBOUR_DISCOVERY},
 		{PLANE_UPLINK, 135, PLANE_WORK_ADDRESS6, REASON_NEIGHBOUR_DISCOVERY},
 		{PLANE_UPLINK, 135, "ff02::1", REASON_MARTIAN_SOURCE},
+		{PLANE_UPLINK, 135, "::1", REASON_MARTIAN_SOURCE},
+		{PLANE_UPLINK, 135, "::ffff:192.0.2.1", REASON_MARTIAN_SOURCE},
+		{PLANE_UPLINK, 135, "2001:db8::1", REASON_NONE}, /* on the link, not across it */
 	};
 
 	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
@@ -532,6 +634,8 @@ main(void)
 		{"stations on the uplink", test_uplink_macs},
 		{"a qube's source address", test_qube_source},
 		{"martians", test_martians},
+		{"RFC 6092 REC-3, REC-7: IPv6 sources on the uplink", test_uplink_sources},
+		{"fragments", test_fragments},
 		{"flags", test_flags},
 		{"unsolicited", test_unsolicited},
 		{"ARP: fields", test_arp_fields},

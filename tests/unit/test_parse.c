@@ -337,20 +337,354 @@ test_ipv4_options(void)
 	}
 }
 
+/* --- fragments --- */
+
+static uint8_t fragment_extensions[64];
+
+/*
+ * Make `frame` a fragment of something, whose part of the data is what stands behind the IP
+ * headers.
+ * @param extensions IPv6: bytes of hop-by-hop options before the fragment header
+ */
 static void
-test_ipv4_fragments(void)
+build_fragment(struct frame_spec *spec, uint32_t offset, bool more, unsigned extensions)
+{
+	bool ipv6 = strchr(spec->source, ':') != NULL;
+
+	if (!ipv6) {
+		build(spec);
+		frame.bytes[20] |= (uint8_t)((more ? 0x20 : 0) | offset >> 11);
+		frame.bytes[21] = (uint8_t)(offset >> 3);
+		frame_fix(frame.bytes, frame.length);
+		return;
+	}
+	memset(fragment_extensions, 0, sizeof(fragment_extensions));
+	if (extensions != 0) {
+		fragment_extensions[0] = IPPROTO_FRAGMENT;
+		fragment_extensions[1] = (uint8_t)(extensions / 8 - 1);
+	}
+	fragment_extensions[extensions] = spec->protocol;
+	fragment_extensions[extensions + 1] = 0xff; /* reserved, to be ignored */
+	fragment_extensions[extensions + 2] = (uint8_t)(offset >> 8);
+	fragment_extensions[extensions + 3] = (uint8_t)(offset | 6 | more); /* two bits reserved */
+	spec->extensions = fragment_extensions;
+	spec->extensions_length = (uint16_t)(extensions + 8);
+	spec->first_extension = extensions != 0 ? IPPROTO_HOPOPTS : IPPROTO_FRAGMENT;
+	build(spec);
+}
+
+/* What is known of a fragment: everything but ports. */
+static void
+test_fragments(void)
+{
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, 47};
+
+	for (int family = 0; family < FAMILIES; family++)
+		for (unsigned i = 0; i < 4; i++)
+			for (uint32_t offset = 0; offset <= 65528; offset += 65528 / 7 * 7)
+				for (unsigned more = 0; more < 2; more++) {
+					bool ipv6 = family == FAMILY_IPV6;
+					uint8_t protocol = protocols[i] == IPPROTO_ICMP && ipv6
+								   ? IPPROTO_ICMPV6
+								   : protocols[i];
+					struct frame_spec spec =
+						spec_of((enum family)family, protocol);
+					struct packet packet;
+
+					if (offset == 0 && more == 0)
+						continue;
+					spec.payload = protocol == IPPROTO_TCP ? 12 : 8;
+					spec.df = true;
+					spec.ttl = 9;
+					build_fragment(&spec, offset & 0xfff8, more, ipv6 ? 16 : 0);
+					CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
+					CU_ASSERT_EQUAL(packet.kind, PACKET_IP);
+					CU_ASSERT_EQUAL(packet.flags,
+						PACKET_FRAGMENT | (ipv6 ? 0 : PACKET_DF));
+					CU_ASSERT_EQUAL(packet.tuple.family, family);
+					CU_ASSERT_EQUAL(packet.tuple.protocol, protocol);
+					CU_ASSERT_EQUAL(packet.tuple.source_port, 0);
+					CU_ASSERT_EQUAL(packet.tuple.destination_port, 0);
+					CU_ASSERT_EQUAL(
+						packet.tuple.source.v6[ipv6 ? 15 : 3], 0x10);
+					CU_ASSERT_EQUAL(
+						packet.tuple.destination.v6[ipv6 ? 15 : 3], 7);
+					CU_ASSERT_EQUAL(packet.l3_offset, 14);
+					CU_ASSERT_EQUAL(packet.l4_offset, ipv6 ? 14 + 40 + 24 : 34);
+					CU_ASSERT_EQUAL(packet.payload_offset, packet.l4_offset);
+					CU_ASSERT_EQUAL(packet.frame_length, frame.length);
+					CU_ASSERT_EQUAL(packet.ttl, 9);
+					CU_ASSERT_EQUAL(packet.tcp_flags, 0);
+					CU_ASSERT_EQUAL(packet.icmp_type, 0);
+					CU_ASSERT_EQUAL(packet.fragment_size, 0);
+				}
+}
+
+/* The parts of the IPv4 field that make a fragment, and those that do not. */
+static void
+test_ipv4_fragment_field(void)
 {
 	struct frame_spec spec = spec_of(FAMILY_IPV4, IPPROTO_UDP);
-	struct packet packet;
 
-	CU_ASSERT_EQUAL(changed(&spec, 20, 0x20), REASON_FRAGMENT); /* more fragments */
-	CU_ASSERT_EQUAL(changed(&spec, 21, 0x01), REASON_FRAGMENT); /* offset 8 */
-	CU_ASSERT_EQUAL(changed(&spec, 20, 0x10), REASON_FRAGMENT); /* offset 32768 */
-	CU_ASSERT_EQUAL(changed(&spec, 20, 0x60), REASON_FRAGMENT); /* DF and MF */
-	CU_ASSERT_EQUAL(changed(&spec, 20, 0x80), REASON_NONE);     /* the reserved bit */
-	CU_ASSERT_EQUAL(changed(&spec, 20, 0x40), REASON_NONE);
-	CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
-	CU_ASSERT_EQUAL(packet.flags, PACKET_DF);
+	for (unsigned bit = 0; bit < 16; bit++) {
+		struct packet packet;
+
+		build(&spec);
+		frame.bytes[20 + bit / 8] = (uint8_t)(0x80 >> bit % 8);
+		frame_fix(frame.bytes, frame.length);
+		CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
+		CU_ASSERT_EQUAL(packet.flags, bit == 0   ? 0
+					      : bit == 1 ? PACKET_DF
+							 : PACKET_FRAGMENT);
+		/* whatever it is, its header is checked like any other */
+		frame.bytes[24] ^= 1;
+		CU_ASSERT_EQUAL(parse(&packet), REASON_IP_CHECKSUM);
+	}
+	spec.options = (const uint8_t[]){131, 3, 4, 0};
+	spec.options_length = 4;
+	CU_ASSERT_EQUAL(changed(&spec, 20, 0x20), REASON_SOURCE_ROUTE);
+	CU_ASSERT_EQUAL(changed(&spec, 21, 1), REASON_SOURCE_ROUTE);
+}
+
+/* Nothing in it, or not in units of eight with more to come. */
+static void
+test_fragment_lengths(void)
+{
+	for (int family = 0; family < FAMILIES; family++)
+		for (uint32_t offset = 0; offset <= 8; offset += 8)
+			for (unsigned more = 0; more < 2; more++)
+				for (uint16_t length = 0; length <= 40; length++) {
+					struct frame_spec spec = spec_of((enum family)family, 47);
+					bool good = length > 0 && (!more || length % 8 == 0);
+
+					if (offset == 0 && more == 0)
+						continue;
+					spec.payload = length;
+					build_fragment(&spec, offset, more, 0);
+					CU_ASSERT_EQUAL(reason_of_frame(),
+						good ? REASON_NONE : REASON_FRAGMENT);
+					/* padding is no part of it */
+					spec.padding = 20;
+					build_fragment(&spec, offset, more, 0);
+					CU_ASSERT_EQUAL(reason_of_frame(),
+						good ? REASON_NONE : REASON_FRAGMENT);
+				}
+}
+
+/* RFC 1858, RFC 7112: the first fragment holds the upper layer's header, or it is dropped. */
+static void
+test_first_fragments(void)
+{
+	static const struct {
+		uint8_t protocol;
+		uint8_t tcp_options;
+		uint16_t header;
+	} rows[] = {
+		{IPPROTO_TCP, 0, 20},
+		{IPPROTO_TCP, 12, 32},
+		{IPPROTO_TCP, 40, 60},
+		{IPPROTO_UDP, 0, 8},
+		{IPPROTO_ICMP, 0, 8},
+		{47, 0, 1},
+	};
+
+	for (int family = 0; family < FAMILIES; family++)
+		for (unsigned i = 0; i < RTE_DIM(rows); i++)
+			for (uint32_t length = 8; length <= 72; length += 8) {
+				bool ipv6 = family == FAMILY_IPV6;
+				uint8_t protocol = rows[i].protocol;
+				struct frame_spec spec;
+				uint32_t l4 = ipv6 ? 62 : 34;
+
+				if (protocol == IPPROTO_ICMP && ipv6)
+					protocol = IPPROTO_ICMPV6;
+				spec = spec_of((enum family)family, protocol);
+				spec.tcp_options = rows[i].tcp_options;
+				spec.payload = 80;
+				build_fragment(&spec, 0, true, 0);
+				frame.length = l4 + length;
+				if (ipv6)
+					frame.bytes[19] = (uint8_t)(8 + length);
+				else
+					frame.bytes[17] = (uint8_t)(20 + length);
+				frame_fix(frame.bytes, 34);
+				CU_ASSERT_EQUAL(reason_of_frame(),
+					length >= rows[i].header ? REASON_NONE : REASON_FRAGMENT);
+				/* later ones need none */
+				if (ipv6)
+					frame.bytes[57] |= 8;
+				else
+					frame.bytes[21] = 1;
+				frame_fix(frame.bytes, 34);
+				CU_ASSERT_EQUAL(reason_of_frame(), REASON_NONE);
+			}
+}
+
+/* What is wrong with a first fragment whatever may follow. */
+static void
+test_first_fragment_headers(void)
+{
+	struct frame_spec spec = spec_of(FAMILY_IPV4, IPPROTO_TCP);
+
+	spec.payload = 44;
+	build_fragment(&spec, 0, true, 0);
+	frame.bytes[46] = 0x40;
+	CU_ASSERT_EQUAL(reason_of_frame(), REASON_L4_HEADER);
+	frame.bytes[46] = 0xf0;
+	CU_ASSERT_EQUAL(reason_of_frame(), REASON_NONE);
+	spec = spec_of(FAMILY_IPV6, IPPROTO_ICMP);
+	build_fragment(&spec, 0, true, 0);
+	CU_ASSERT_EQUAL(reason_of_frame(), REASON_L4_HEADER);
+	spec = spec_of(FAMILY_IPV4, IPPROTO_ICMPV6);
+	build_fragment(&spec, 0, true, 0);
+	CU_ASSERT_EQUAL(reason_of_frame(), REASON_L4_HEADER);
+	/* sums are for the whole */
+	spec = spec_of(FAMILY_IPV6, IPPROTO_ICMPV6);
+	build_fragment(&spec, 0, true, 0);
+	frame.bytes[64] ^= 1;
+	CU_ASSERT_EQUAL(reason_of_frame(), REASON_NONE);
+}
+
+/* RFC 6980: neighbour discovery is never fragmented, not even into one. */
+static void
+test_fragmented_nd(void)
+{
+	for (unsigned type = 130; type <= 140; type++) {
+		struct frame_spec spec = spec_of(FAMILY_IPV6, IPPROTO_ICMPV6);
+		bool nd = type >= 133 && type <= 137;
+		struct packet packet;
+		uint8_t message[32];
+
+		spec.type = (uint8_t)type;
+		spec.payload = 24;
+		build(&spec);
+		memcpy(message, frame.bytes + 54, sizeof(message));
+		CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
+		for (unsigned more = 0; more < 2; more++) {
+			build_fragment(&spec, 0, more, 0);
+			memcpy(frame.bytes + 62, message, sizeof(message));
+			CU_ASSERT_EQUAL(
+				parse(&packet), nd ? REASON_NEIGHBOUR_DISCOVERY : REASON_NONE);
+			CU_ASSERT_EQUAL((packet.flags & PACKET_FRAGMENT) != 0, more != 0);
+		}
+	}
+}
+
+/* Whatever a device says of a fragment's checksum or segments is no concern of anybody's. */
+static void
+test_fragment_offloads(void)
+{
+	static const uint64_t flags[] = {RTE_MBUF_F_RX_L4_CKSUM_NONE, RTE_MBUF_F_RX_L4_CKSUM_BAD,
+		RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_LRO};
+
+	for (unsigned i = 0; i < RTE_DIM(flags) * FAMILIES * 2; i++) {
+		struct frame_spec spec = spec_of(i % 2 ? FAMILY_IPV6 : FAMILY_IPV4, IPPROTO_UDP);
+		struct rte_mbuf *mbuf;
+
+		build_fragment(&spec, i / 2 % 2 ? 0 : 16, true, 0);
+		mbuf = frame_mbuf(pool, frame.bytes, frame.length);
+		mbuf->ol_flags |= flags[i / 4];
+		CU_ASSERT_EQUAL(parse_burst(&mbuf, 1), 1);
+		CU_ASSERT_EQUAL(
+			mbuf->ol_flags & (RTE_MBUF_F_RX_L4_CKSUM_MASK | RTE_MBUF_F_RX_LRO), 0);
+		rte_pktmbuf_free(mbuf);
+	}
+}
+
+/* No part of a fragment's headers is read where there is none, or beyond the first mbuf. */
+static void
+test_fragment_cuts(void)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		struct frame_spec spec = spec_of(i % 2 ? FAMILY_IPV6 : FAMILY_IPV4, IPPROTO_TCP);
+		struct packet whole;
+		uint32_t length, headers;
+
+		spec.payload = 44;
+		spec.tcp_options = 8;
+		build_fragment(&spec, i & 2 ? 0 : 80, true, i & 4 ? 24 : 0);
+		length = frame.length;
+		CU_ASSERT_EQUAL(parse(&whole), REASON_NONE);
+		headers = whole.l4_offset + (i & 2 ? 28 : 0);
+		for (frame.length = 0; frame.length < length; frame.length++)
+			CU_ASSERT_EQUAL(reason_of_frame(), REASON_TRUNCATED);
+		for (uint32_t first = 1; first < length; first++) {
+			struct packet packet;
+			enum reason reason =
+				parse_mbuf(frame_mbuf_chain(pool, frame.bytes, length, first, 7),
+					&packet, NULL);
+
+			CU_ASSERT_EQUAL(reason == REASON_NONE, first >= headers);
+			if (reason == REASON_NONE) {
+				CU_ASSERT_EQUAL(packet.frame_length, length);
+				CU_ASSERT_EQUAL(packet.l4_offset, whole.l4_offset);
+			}
+		}
+	}
+}
+
+/* --- reassembled datagrams --- */
+
+static void
+test_datagram(void)
+{
+	struct frame_spec spec = spec_of(FAMILY_IPV4, IPPROTO_UDP);
+	static uint8_t bytes[14 + 65535];
+	struct rte_mbuf *mbuf;
+	struct packet *packet;
+
+	/* the largest there is, in many pieces */
+	build(&spec);
+	memcpy(bytes, frame.bytes, 42);
+	bytes[16] = bytes[17] = 0xff;
+	bytes[38] = 0xff;
+	bytes[39] = 0xff - 20;
+	bytes[24] = bytes[25] = 0;
+	bytes[24] = (uint8_t)((uint16_t)~frame_sum(0, bytes + 14, 20) >> 8);
+	bytes[25] = (uint8_t)~frame_sum(0, bytes + 14, 20);
+	mbuf = frame_mbuf_chain(pool, bytes, sizeof(bytes), 514, 480);
+	packet = packet_of(mbuf);
+	packet->in_port = 3;
+	packet->serial = 4;
+	packet->fragment_size = 1500;
+	packet->flow = (struct flow *)packet;
+	packet->flags = PACKET_FRAGMENT;
+	CU_ASSERT_EQUAL(parse_datagram(mbuf), REASON_NONE);
+	CU_ASSERT_EQUAL(packet->reason, REASON_NONE);
+	CU_ASSERT_EQUAL(packet->fragment_size, 1500);
+	CU_ASSERT_EQUAL(packet->in_port, 3);
+	CU_ASSERT_EQUAL(packet->serial, 4);
+	CU_ASSERT_EQUAL(packet->flags, 0);
+	CU_ASSERT_EQUAL(packet->frame_length, sizeof(bytes));
+	CU_ASSERT_EQUAL(packet->tuple.destination_port, RTE_BE16(443));
+	CU_ASSERT_PTR_NULL(packet->flow);
+	CU_ASSERT_EQUAL(packet->qube, QUBE_NONE);
+	/* as a frame from a port it has come in one */
+	CU_ASSERT_EQUAL(parse_burst(&mbuf, 1), 1);
+	CU_ASSERT_EQUAL(packet->fragment_size, 0);
+	rte_pktmbuf_free(mbuf);
+
+	/* what is malformed is so now as well */
+	bytes[39]++;
+	mbuf = frame_mbuf_chain(pool, bytes, sizeof(bytes), 514, 480);
+	packet_of(mbuf)->fragment_size = 576;
+	CU_ASSERT_EQUAL(parse_datagram(mbuf), REASON_L4_HEADER);
+	CU_ASSERT_EQUAL(packet_of(mbuf)->reason, REASON_L4_HEADER);
+	CU_ASSERT_EQUAL(packet_of(mbuf)->fragment_size, 576);
+	rte_pktmbuf_free(mbuf);
+
+	/* fragments of fragments, and what may never be one */
+	build_fragment(&spec, 8, false, 0);
+	mbuf = frame_mbuf(pool, frame.bytes, frame.length);
+	CU_ASSERT_EQUAL(parse_datagram(mbuf), REASON_FRAGMENT);
+	rte_pktmbuf_free(mbuf);
+	spec = spec_of(FAMILY_IPV6, IPPROTO_ICMPV6);
+	spec.type = 135;
+	build(&spec);
+	mbuf = frame_mbuf(pool, frame.bytes, frame.length);
+	CU_ASSERT_EQUAL(parse_datagram(mbuf), REASON_NEIGHBOUR_DISCOVERY);
+	CU_ASSERT_EQUAL(packet_of(mbuf)->reason, REASON_NEIGHBOUR_DISCOVERY);
+	rte_pktmbuf_free(mbuf);
 }
 
 /* --- padding --- */
@@ -448,9 +782,24 @@ test_ipv6_extensions(void)
 		{"hddddh", REASON_EXTENSION_HEADER},
 		{"r", REASON_SOURCE_ROUTE},
 		{"hdr", REASON_SOURCE_ROUTE},
-		{"f", REASON_FRAGMENT},
-		{"hf", REASON_FRAGMENT},
-		{"hdf", REASON_FRAGMENT},
+		/* atomic fragments (RFC 6946): as if their header were not there */
+		{"f", REASON_NONE},
+		{"hf", REASON_NONE},
+		{"fd", REASON_NONE},
+		{"hdf", REASON_NONE},
+		{"hfd", REASON_NONE},
+		{"dfd", REASON_NONE},
+		{"hdfdd", REASON_NONE},
+		{"ddddf", REASON_NONE},
+		{"hdfddd", REASON_EXTENSION_HEADER},
+		{"fddddd", REASON_EXTENSION_HEADER},
+		{"fh", REASON_EXTENSION_HEADER},
+		{"hfh", REASON_EXTENSION_HEADER},
+		{"fn", REASON_EXTENSION_HEADER},
+		{"ff", REASON_FRAGMENT},
+		{"hfdf", REASON_FRAGMENT},
+		{"fr", REASON_SOURCE_ROUTE},
+		{"rf", REASON_SOURCE_ROUTE},
 		{"n", REASON_EXTENSION_HEADER},
 		{"hn", REASON_EXTENSION_HEADER},
 		{"m", REASON_EXTENSION_HEADER},
@@ -470,8 +819,115 @@ test_ipv6_extensions(void)
 		if (rows[i].reason != REASON_NONE)
 			continue;
 		CU_ASSERT_EQUAL(packet.tuple.protocol, IPPROTO_TCP);
-		CU_ASSERT_EQUAL(packet.l4_offset, 54 + strlen(rows[i].chain) * 8);
+		CU_ASSERT_EQUAL(packet.l4_offset,
+			54 + 8 * (strlen(rows[i].chain) - (strchr(rows[i].chain, 'f') != NULL)));
 		CU_ASSERT_EQUAL(packet.tuple.destination_port, RTE_BE16(443));
+	}
+}
+
+/* RFC 6946: what is left of an atomic fragment is the packet that was put into it. */
+static void
+test_atomic_fragments(void)
+{
+	static const char *const chains[] = {"f", "hf", "fd", "hdf", "hdfdd"};
+
+	for (unsigned i = 0; i < RTE_DIM(chains); i++) {
+		char without[16] = {0};
+		struct packet packet;
+		struct frame wanted, found;
+		struct rte_mbuf *mbuf;
+
+		for (unsigned from = 0, to = 0; chains[i][from] != 0; from++)
+			if (chains[i][from] != 'f')
+				without[to++] = chains[i][from];
+		CU_ASSERT_EQUAL(extension_chain(without, &packet), REASON_NONE);
+		wanted = frame;
+		CU_ASSERT_EQUAL(extension_chain(chains[i], &packet), REASON_NONE);
+		CU_ASSERT_EQUAL(frame.length, wanted.length + 8);
+		/* whose builder does not look for an upper layer there */
+		memcpy(frame.bytes + frame.length - 20, wanted.bytes + wanted.length - 20, 20);
+		mbuf = frame_mbuf(pool, frame.bytes, frame.length);
+		CU_ASSERT_EQUAL(parse_burst(&mbuf, 1), 1);
+		frame_of_mbuf(&found, mbuf);
+		CU_ASSERT_EQUAL(found.length, wanted.length);
+		CU_ASSERT_EQUAL(memcmp(found.bytes, wanted.bytes, wanted.length), 0);
+		CU_ASSERT_EQUAL(mbuf->pkt_len, packet_of(mbuf)->frame_length);
+		CU_ASSERT_EQUAL(packet_of(mbuf)->flags, 0);
+		CU_ASSERT_EQUAL(frame_faults(found.bytes, found.length), 0);
+		rte_pktmbuf_free(mbuf);
+		CU_ASSERT_EQUAL(reason_of_frame(), REASON_NONE);
+		memset(frame.bytes + frame.length, 0xee, 30);
+		frame.length += 30;
+		CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
+		CU_ASSERT_EQUAL(packet.frame_length, wanted.length);
+	}
+	/* every cut of it */
+	CU_ASSERT_EQUAL(extension_chain("hfd", &(struct packet){0}), REASON_NONE);
+	while (frame.length-- > 0)
+		CU_ASSERT_EQUAL(reason_of_frame(), REASON_TRUNCATED);
+}
+
+/* RFC 7112: in a first fragment the chain of headers is complete, and as good as in any packet. */
+static void
+test_first_fragment_extensions(void)
+{
+	static const struct {
+		const char *chain;
+		enum reason reason;
+	} rows[] = {
+		{"f", REASON_NONE},
+		{"hf", REASON_NONE},
+		{"fd", REASON_NONE},
+		{"hdfdd", REASON_NONE},
+		{"hdfddd", REASON_EXTENSION_HEADER},
+		{"fh", REASON_EXTENSION_HEADER},
+		{"fn", REASON_EXTENSION_HEADER},
+		{"fdm", REASON_EXTENSION_HEADER},
+		{"ff", REASON_FRAGMENT},
+		{"fdf", REASON_FRAGMENT},
+		{"fr", REASON_SOURCE_ROUTE},
+		{"rf", REASON_SOURCE_ROUTE},
+		{"dhf", REASON_EXTENSION_HEADER},
+	};
+
+	for (unsigned i = 0; i < RTE_DIM(rows); i++) {
+		const char *chain = rows[i].chain;
+		unsigned before = (unsigned)(strchr(chain, 'f') - chain);
+		uint32_t l4 = 54 + (uint32_t)strlen(chain) * 8;
+		struct packet packet;
+
+		(void)extension_chain(chain, &packet);
+		frame.bytes[54 + before * 8 + 3] = 1;
+		memset(frame.bytes + frame.length, 0, 64);
+		for (uint32_t length = 0; length <= 32; length += 8) {
+			enum reason wanted = rows[i].reason;
+
+			frame.length = l4 + length;
+			frame.bytes[19] = (uint8_t)(frame.length - 54);
+			if (wanted == REASON_NONE && length < 20)
+				wanted = REASON_FRAGMENT;
+			/* nothing behind the fragment header at all */
+			if (wanted != REASON_NONE && l4 + length == 54 + before * 8 + 8)
+				wanted = strcmp(chain, "rf") == 0    ? REASON_SOURCE_ROUTE
+					 : strcmp(chain, "dhf") == 0 ? REASON_EXTENSION_HEADER
+								     : REASON_FRAGMENT;
+			CU_ASSERT_EQUAL(parse(&packet), wanted);
+			if (wanted != REASON_NONE)
+				continue;
+			CU_ASSERT_EQUAL(packet.flags, PACKET_FRAGMENT);
+			CU_ASSERT_EQUAL(packet.l4_offset, 54 + before * 8 + 8);
+			CU_ASSERT_EQUAL(packet.tuple.protocol, frame.bytes[54 + before * 8]);
+		}
+		/* behind the first fragment headers are data */
+		frame.bytes[54 + before * 8 + 3] = 9;
+		if (chain[0] != 'r' && chain[1] != 'h')
+			CU_ASSERT_EQUAL(parse(&packet), REASON_NONE);
+		/* an extension header that ends beyond the fragment */
+		if (strcmp(chain, "fd") == 0) {
+			frame.bytes[54 + 3] = 1;
+			frame.bytes[54 + 8 + 1] = 40;
+			CU_ASSERT_EQUAL(parse(&packet), REASON_FRAGMENT);
+		}
 	}
 }
 
@@ -882,10 +1338,20 @@ main(void)
 		{"IPv4 checksum", test_ipv4_checksum},
 		{"IPv4 checksum, random", test_ipv4_checksum_random},
 		{"IPv4 options", test_ipv4_options},
-		{"IPv4 fragments", test_ipv4_fragments},
+		{"fragments", test_fragments},
+		{"RFC 791: what makes a fragment", test_ipv4_fragment_field},
+		{"RFC 791, RFC 8200 4.5: lengths of fragments", test_fragment_lengths},
+		{"RFC 1858, RFC 7112: first fragments", test_first_fragments},
+		{"first fragments: headers", test_first_fragment_headers},
+		{"RFC 6980: neighbour discovery in fragments", test_fragmented_nd},
+		{"offloads of fragments", test_fragment_offloads},
+		{"cut fragments", test_fragment_cuts},
+		{"reassembled datagrams", test_datagram},
 		{"padding", test_padding},
 		{"IPv6 header", test_ipv6_header},
 		{"IPv6 extension headers", test_ipv6_extensions},
+		{"RFC 6946: atomic fragments", test_atomic_fragments},
+		{"RFC 7112: headers of first fragments", test_first_fragment_extensions},
 		{"IPv6 long extension headers", test_ipv6_long_extensions},
 		{"TCP header", test_tcp_header},
 		{"UDP header", test_udp_header},

@@ -980,7 +980,7 @@ run_mix(unsigned size, unsigned workers, unsigned seed)
 		.workers = workers,
 		.automatic = true,
 		.rules = "policy=drop\naction=drop proto=udp dst4=192.0.2.8\n"
-			 "action=accept dst4=192.0.2.0/24\naction=accept dst6=2001:db8::/32\n"
+			 "action=accept dst4=192.0.2.0/24\naction=accept dst6=2001:2::/32\n"
 			 "action=accept specialtarget=dns\n",
 	});
 	struct rte_mbuf *burst[BURST_MAX];

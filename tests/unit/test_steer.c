@@ -233,6 +233,44 @@ test_one_worker(void)
 	CU_ASSERT_EQUAL(steer(NULL, &secret, NULL, &out, 1), 0);
 }
 
+/* A flow that is known by its tuple alone has the owner that its packets find. */
+static void
+test_tuples(void)
+{
+	static const uint8_t protocols[] = {
+		IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ESP, IPPROTO_ICMP, IPPROTO_ICMPV6};
+
+	for (unsigned round = 0; round < 2000; round++) {
+		enum family family = round % 2 == 0 ? FAMILY_IPV4 : FAMILY_IPV6;
+		uint8_t protocol = protocols[round / 2 % RTE_DIM(protocols)];
+		struct packet packet = outbound(family, protocol);
+		unsigned workers = 1 + round % 5;
+
+		if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
+			packet.flags = PACKET_ICMP_QUERY;
+			packet.tuple.source_port = (uint16_t)rte_rand();
+		}
+		if (family == FAMILY_IPV4 && round % 3 == 0) {
+			packet.tuple.destination = address_v4(policy.virtual_dns[round % 2]);
+			/* whatever else is asked of that address is no DNS */
+			if (round % 4 < 2 && (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)) {
+				packet.tuple.destination_port = rte_cpu_to_be_16(53);
+				packet.flags |= PACKET_DNS;
+			}
+		}
+		CU_ASSERT_EQUAL(
+			steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube, workers),
+			worker_of(&packet, workers));
+		/* and from the other side, where no address is virtual */
+		packet.flags &= (uint16_t)~PACKET_DNS;
+		packet.qube = QUBE_NONE;
+		packet.tuple.source = packet.tuple.destination;
+		CU_ASSERT_EQUAL(
+			steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube, workers),
+			worker_of(&packet, workers));
+	}
+}
+
 int
 main(void)
 {
@@ -244,6 +282,7 @@ main(void)
 		{"share", test_share},
 		{"what counts", test_what_counts},
 		{"one worker", test_one_worker},
+		{"tuples", test_tuples},
 	};
 	int status;
 

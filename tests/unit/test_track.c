@@ -170,7 +170,7 @@ test_tcp_is_handed_on(void)
 	CU_ASSERT_EQUAL(track(&flow, &packet), TCP_PASS);
 	CU_ASSERT_EQUAL(flow.state, TCP_STATE_SYN_RECV);
 	CU_ASSERT_EQUAL(flow.flags, FLOW_REPLIED);
-	check_left(&flow, 60);
+	check_left(&flow, 240);
 	packet.direction = DIRECTION_ORIGINAL;
 	CU_ASSERT_EQUAL(track(&flow, &packet), TCP_PASS); /* SYN+ACK of a simultaneous open */
 	packet.tcp_flags = RTE_TCP_SYN_FLAG;
@@ -240,7 +240,7 @@ test_open(void)
 		uint8_t state;
 		uint32_t seconds;
 	} cases[] = {
-		{IPPROTO_TCP, TCP_STATE_SYN_SENT, 120},
+		{IPPROTO_TCP, TCP_STATE_SYN_SENT, 240},
 		{IPPROTO_UDP, 0, 120},
 		{IPPROTO_ICMP, 0, 60},
 		{IPPROTO_ICMPV6, 0, 60},
