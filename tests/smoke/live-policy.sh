@@ -158,6 +158,7 @@ check_udp_refused() {
     for host in "$HOST" "$HOST6"; do
         qube_rules work <"$WORLD/head"
         sluice_reload || fail "refused: $RELOAD_SAID"
+        rm -f "$WORLD/udp"
         in_qube work "$PYTHON" - "$host" "$ECHO_PORT" >"$WORLD/udp" <<-'PYTHON' &
 			import errno, socket, sys, time
 

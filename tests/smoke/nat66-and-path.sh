@@ -303,14 +303,16 @@ syn_mss() {
     local filter='tcp[13] & 2 != 0' place=$2
     [[ $1 == 4 ]] || filter='ip6[6] == 6 and ip6[53] & 2 != 0'
     [[ $place != work ]] || filter="src $(of "$1" FAR) and $filter"
-    ip netns exec "$WORLD_NAME-$place" tcpdump -n -l --immediate-mode -c 1 -i eth0 "$filter" \
+    # what an earlier one said must not be taken for this one's
+    rm -f "$WORLD/syn.log"
+    timeout 20 ip netns exec "$WORLD_NAME-$place" tcpdump -n -l --immediate-mode -c 1 -i eth0 "$filter" \
         >"$WORLD/syn" 2>"$WORLD/syn.log" </dev/null &
     local tcpdump=$!
     WORLD_PIDS+=("$tcpdump")
     wait_for 10 "tcpdump" grep -q listening "$WORLD/syn.log"
     in_qube work curl -sS --noproxy '*' --max-time 10 -o /dev/null \
         "http://$(in_url "$(of "$1" FAR)"):81/who" || fail "no connection"
-    wait "$tcpdump"
+    wait "$tcpdump" || fail "tcpdump has seen no SYN: $(cat "$WORLD/syn.log")"
     sed -n 's/.*mss \([0-9]*\).*/\1/p' "$WORLD/syn"
 }
 

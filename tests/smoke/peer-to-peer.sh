@@ -90,9 +90,11 @@ check() {
     ok "$filter, IPv$family: one port towards everybody: $port"
 }
 
-# A flow from a test before would let its peer in: every test has a sluiced of its own.
+# A flow from a test before would let its peer in: every test has a sluiced of its own, which takes
+# over nothing.
 begin() {
     [[ -z $FIREWALL_PID ]] || sluice_stop || fail "sluiced ended with status $? on SIGTERM"
+    rm -rf "$WORLD/state"
     sluice_configure
     [[ -z ${1:-} ]] || sluice_set "qube work" filter "$1"
     sluice_start
