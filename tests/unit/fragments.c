@@ -81,13 +81,6 @@ struct whole whole;
 uint8_t part_bytes[PACKET_FRAME_MAX];
 uint32_t part_length;
 
-void
-put16(uint8_t *at, uint32_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
 uint16_t
 get16(const uint8_t *at)
 {

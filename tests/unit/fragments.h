@@ -65,7 +65,6 @@ struct whole {
 /** The one that most tests use. */
 extern struct whole whole;
 
-void put16(uint8_t *at, uint32_t value);
 uint16_t get16(const uint8_t *at);
 
 /** Make the checksum of an IPv4 header right. */
