@@ -314,6 +314,12 @@ TABLE = {
         kernel=passes,
         sluice=silence,
     ),
+    "icmp-second-question": Row(
+        "towards one host an identifier stands for one kind of question at a time: the second would "
+        "ride on what the rules said of the first",
+        kernel=passes,
+        sluice=silence,
+    ),
     "icmp6-unknown-error": Row(
         "errors that nobody has defined are not forwarded (RFC 4890 section 4.3.4)",
         kernel=passes,
