@@ -14,7 +14,7 @@ source "$(dirname "$0")/lib.sh"
 SECONDS_LONG=${SECONDS_LONG:-8}
 SWAPS_PER_SECOND=64
 DATAGRAMS_PER_SECOND=500
-STREAM_PORT=7000 ECHO_PORT=7001 CONNECT_PORT=82
+STREAM_PORT=7000 ECHO_PORT=7001 CONNECT_PORT=82 LISTENER_PORT=83
 CONNECTIONS=1000
 # a policy of 1,000 rules is about one of these: hundreds that are kept would be seen
 GROWTH_MIB=64
@@ -39,7 +39,7 @@ world_up() {
 		policy=drop
 		action=accept dst4=$HOST/32 proto=udp dstports=$STREAM_PORT-$ECHO_PORT
 		action=accept dst6=$HOST6/128 proto=udp dstports=$STREAM_PORT-$ECHO_PORT
-		action=accept dst4=$HOST/32 proto=tcp dstports=80-$CONNECT_PORT
+		action=accept dst4=$HOST/32 proto=tcp dstports=80-$LISTENER_PORT
 		action=accept dst6=$HOST6/128 proto=tcp dstports=$CONNECT_PORT
 		action=accept proto=icmp
 	RULES
@@ -141,6 +141,34 @@ check_swaps() {
 
 milliseconds_since() { echo $(((${EPOCHREALTIME/[.,]/} - $1) / 1000)); }
 
+# A server that only listens. What ends its connection is not an answer to anything it says.
+listener_start() {
+    in_background "$WORLD/listener" in_uplink "$PYTHON" -u -c '
+import errno, socket, sys
+listener = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("ready")
+connection, _ = listener.accept()
+try:
+    while connection.recv(100):
+        print("heard")
+    print("closed")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+' "$LISTENER_PORT"
+    wait_for 10 "the listener" grep -q ready "$WORLD/listener"
+    in_background "$WORLD/speaker" in_qube work "$PYTHON" -u -c '
+import errno, socket, sys, time
+speaker = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+try:
+    while True:
+        speaker.sendall(b"hello")
+        time.sleep(0.05)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+' "$HOST" "$LISTENER_PORT"
+    wait_for 10 "the first words" grep -q heard "$WORLD/listener"
+}
+
 # An endless transfer, both of whose ends must be reset.
 check_reset() {
     local status=0 began took before
@@ -149,6 +177,7 @@ check_reset() {
     local curl=$!
     WORLD_PIDS+=("$curl")
     wait_for 10 "the first line of the transfer" test -s "$WORLD/drip"
+    listener_start
     before=$(counter tcp_resets_sent)
     grep -v 'proto=tcp' "$WORLD/head" >"$WORLD/fewer"
     qube_rules work <"$WORLD/fewer"
@@ -162,6 +191,11 @@ check_reset() {
     wait_for 5 "the reset at the server" grep -qE 'drip .*: (ECONNRESET|EPIPE)' "$WORLD/echo.log"
     ok "TCP that is no longer allowed: reset on both sides $took ms after SIGHUP" \
         "($(($(counter tcp_resets_sent) - before)) RSTs): $(cat "$WORLD/curl.log")"
+
+    wait_for 5 "the reset at who speaks: $(cat "$WORLD/speaker")" \
+        grep -qE '^(ECONNRESET|EPIPE)$' "$WORLD/speaker"
+    wait_for 5 "the reset at who only listens" grep -q '^ECONNRESET$' "$WORLD/listener"
+    ok "a server that says nothing is reset as well"
 
     status=0
     in_qube work curl -sS --noproxy '*' --connect-timeout 5 "http://$HOST:81/who" \
