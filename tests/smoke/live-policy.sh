@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Policies change while packets flow. 64 times a second one qube gets other rules, 1,000 each; what
-# all of them allow must not notice: no datagram is lost, a TCP transfer goes on. Then a change that
+# all of them allow must not notice: no datagram is lost, a TCP transfer goes on, new connections are
+# opened. And old policies must be gone: sluiced does not grow. Then a change that
 # does not allow it any more, which both ends must hear of at once. Then changes that are wrong or
 # need a restart: nothing may happen but a message.
 #
@@ -13,7 +14,10 @@ source "$(dirname "$0")/lib.sh"
 SECONDS_LONG=${SECONDS_LONG:-8}
 SWAPS_PER_SECOND=64
 DATAGRAMS_PER_SECOND=500
-STREAM_PORT=7000 ECHO_PORT=7001
+STREAM_PORT=7000 ECHO_PORT=7001 CONNECT_PORT=82 LISTENER_PORT=83
+CONNECTIONS=1000
+# a policy of 1,000 rules is about one of these: hundreds that are kept would be seen
+GROWTH_MIB=64
 TRANSFER_KIB_PER_SECOND=2048
 # what a reset may take: sluiced reads 1,000 rules, the server sends its next line
 AT_ONCE_MS=3000
@@ -29,15 +33,19 @@ world_up() {
         "$WORLD_ROOT/tests/smoke/udp_stream.py" serve "$STREAM_PORT"
     in_background /dev/null in_uplink "$PYTHON" "$WORLD_ROOT/tests/smoke/echo_server.py" \
         "$WORLD/echo.log" tcp:81 "udp:$ECHO_PORT"
+    in_background "$WORLD/connections.log" in_uplink "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/connections.py" serve "$WORLD/connections.ready" "$CONNECT_PORT"
     cat >"$WORLD/head" <<-RULES
 		policy=drop
 		action=accept dst4=$HOST/32 proto=udp dstports=$STREAM_PORT-$ECHO_PORT
 		action=accept dst6=$HOST6/128 proto=udp dstports=$STREAM_PORT-$ECHO_PORT
-		action=accept dst4=$HOST/32 proto=tcp dstports=80-81
+		action=accept dst4=$HOST/32 proto=tcp dstports=80-$LISTENER_PORT
+		action=accept dst6=$HOST6/128 proto=tcp dstports=$CONNECT_PORT
 		action=accept proto=icmp
 	RULES
     qube_rules work <"$WORLD/head"
     wait_for 10 "the servers" grep -q ready "$WORLD/echo.log"
+    wait_for 10 "the server" grep -q ready "$WORLD/connections.ready"
     wait_for 10 "the web server" test -e "$WORLD/www/ready"
     sluice_start
     in_qube work ping -q -c 3 -i 0.2 -W 2 "$HOST" >/dev/null || fail "no way to the uplink host"
@@ -74,9 +82,12 @@ lost() {
     awk '$1 == "sent" && $2 > 0 { print $5 + $8; found = 1 } END { if (!found) print "unknown" }' "$1"
 }
 
+memory_mib() { awk '$1 == "VmRSS:" { print int($2 / 1024) }' "/proc/$FIREWALL_PID/status"; }
+
 check_swaps() {
-    local versions swaps median longest seconds=$((SECONDS_LONG + 2)) jobs=() job file before
+    local versions swaps median longest seconds=$((SECONDS_LONG + 2)) jobs=() job file before memory
     before=$(retransmitted)
+    memory=$(memory_mib)
     stream "$HOST" "$seconds" >"$WORLD/stream4" 2>&1 &
     jobs+=($!)
     stream "$HOST6" "$seconds" >"$WORLD/stream6" 2>&1 &
@@ -85,12 +96,16 @@ check_swaps() {
         --max-time $((SECONDS_LONG * 4 + 20)) -o "$WORLD/downloaded" \
         "http://$HOST/download" >"$WORLD/curl.log" 2>&1 &
     jobs+=($!)
+    in_qube work "$PYTHON" "$WORLD_ROOT/tests/smoke/connections.py" "$CONNECTIONS" 2 \
+        "$CONNECT_PORT" "$HOST" "$HOST6" >"$WORLD/connections" 2>&1 &
+    jobs+=($!)
     WORLD_PIDS+=("${jobs[@]}")
-    sleep 1
+    sleep 0.5
     versions=$("$PYTHON" "$WORLD_ROOT/tests/smoke/reloads.py" "$FIREWALL_PID" \
         "$WORLD/work.rules" "$WORLD/head" "$SWAPS_PER_SECOND" "$SECONDS_LONG")
     for job in "${jobs[@]}"; do
-        wait "$job" || fail "a transfer ended with status $?: $(cat "$WORLD"/stream? "$WORLD/curl.log")"
+        wait "$job" || fail "a transfer ended with status $?: $(cat "$WORLD"/stream? "$WORLD/curl.log" \
+            "$WORLD/connections")"
     done
     cmp -s "$WORLD/www/download" "$WORLD/downloaded" || fail "the download differs"
     rm "$WORLD/downloaded"
@@ -110,10 +125,13 @@ check_swaps() {
     echo "TCP: $((TRANSFER_KIB_PER_SECOND * SECONDS_LONG)) KiB arrived whole," \
         "$(($(retransmitted) - before)) segments sent again; frames that no ring had room for:" \
         "$(counter ports uplink rx_dropped) and $(counter ports work rx_dropped)"
+    cat "$WORLD/connections"
+    echo "memory: $memory MiB before, $(memory_mib) MiB after"
     for file in "$WORLD/stream4" "$WORLD/stream6"; do
         [[ $(lost "$file") == 0 ]] || fail "datagrams were lost: $(cat "$file");" \
             "drops: $(counter drops)"
     done
+    (($(memory_mib) < memory + GROWTH_MIB)) || fail "sluiced grows"
     # some signals meet an earlier one that still waits; a slow machine takes up fewer versions
     ((swaps > SECONDS_LONG * 4)) || fail "$swaps swaps in $SECONDS_LONG seconds show nothing"
     ok "$swaps policies came into force under traffic, and nothing was lost"
@@ -123,6 +141,34 @@ check_swaps() {
 
 milliseconds_since() { echo $(((${EPOCHREALTIME/[.,]/} - $1) / 1000)); }
 
+# A server that only listens. What ends its connection is not an answer to anything it says.
+listener_start() {
+    in_background "$WORLD/listener" in_uplink "$PYTHON" -u -c '
+import errno, socket, sys
+listener = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+print("ready")
+connection, _ = listener.accept()
+try:
+    while connection.recv(100):
+        print("heard")
+    print("closed")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+' "$LISTENER_PORT"
+    wait_for 10 "the listener" grep -q ready "$WORLD/listener"
+    in_background "$WORLD/speaker" in_qube work "$PYTHON" -u -c '
+import errno, socket, sys, time
+speaker = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+try:
+    while True:
+        speaker.sendall(b"hello")
+        time.sleep(0.05)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+' "$HOST" "$LISTENER_PORT"
+    wait_for 10 "the first words" grep -q heard "$WORLD/listener"
+}
+
 # An endless transfer, both of whose ends must be reset.
 check_reset() {
     local status=0 began took before
@@ -131,6 +177,7 @@ check_reset() {
     local curl=$!
     WORLD_PIDS+=("$curl")
     wait_for 10 "the first line of the transfer" test -s "$WORLD/drip"
+    listener_start
     before=$(counter tcp_resets_sent)
     grep -v 'proto=tcp' "$WORLD/head" >"$WORLD/fewer"
     qube_rules work <"$WORLD/fewer"
@@ -144,6 +191,11 @@ check_reset() {
     wait_for 5 "the reset at the server" grep -qE 'drip .*: (ECONNRESET|EPIPE)' "$WORLD/echo.log"
     ok "TCP that is no longer allowed: reset on both sides $took ms after SIGHUP" \
         "($(($(counter tcp_resets_sent) - before)) RSTs): $(cat "$WORLD/curl.log")"
+
+    wait_for 5 "the reset at who speaks: $(cat "$WORLD/speaker")" \
+        grep -qE '^(ECONNRESET|EPIPE)$' "$WORLD/speaker"
+    wait_for 5 "the reset at who only listens" grep -q '^ECONNRESET$' "$WORLD/listener"
+    ok "a server that says nothing is reset as well"
 
     status=0
     in_qube work curl -sS --noproxy '*' --connect-timeout 5 "http://$HOST:81/who" \
@@ -221,7 +273,7 @@ check_errors() {
     WORLD_PIDS+=("$streaming")
 
     { cat "$WORLD/head" && echo "action=accept proto=tcp dstports=80443"; } | qube_rules work
-    check_not_taken "an error in the rules" "$WORLD/work.rules:6: " "80443"
+    check_not_taken "an error in the rules" "$WORLD/work.rules:7: " "80443"
     rm "$WORLD/work.rules"
     check_not_taken "no rules file" "$WORLD/work.rules: "
     qube_rules work <"$WORLD/head"

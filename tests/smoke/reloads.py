@@ -15,14 +15,23 @@ import time
 RULES = 1000
 
 
+def filler(i, version):
+    """Hosts and networks of both families, the former more often, as people write them."""
+    low = 1024 + version
+    ports = f"proto=tcp dstports={low}-{low + i % 7}"
+    if i % 10 < 6:
+        return f"action=accept dst4=203.0.{i // 250}.{i % 250}/32 {ports}"
+    if i % 10 < 8:
+        return f"action=accept dst4=203.{1 + i // 250}.{i % 250}.0/24 {ports}"
+    if i % 10 < 9:
+        return f"action=accept dst6=fd00:203:{i:x}::1/128 {ports}"
+    return f"action=accept dst6=fd00:204:{i:x}::/48 {ports}"
+
+
 def text(head, version):
     lines = head + [f"action=accept proto=udp dstports={20000 + version}"]
-    fillers = RULES - sum(line.startswith("action=") for line in lines)
-    for i in range(fillers):
-        lines.append(
-            f"action=accept dst4=203.0.{i // 250}.{i % 250}/32 proto=tcp "
-            f"dstports={1024 + version}-{1024 + version + i % 7}"
-        )
+    rules = sum(line.startswith("action=") for line in lines)
+    lines += [filler(i, version) for i in range(RULES - rules)]
     return "\n".join(lines) + "\n"
 
 
