@@ -239,7 +239,7 @@ options_hold_sack(const struct tcp_segment *segment)
 {
 	static const uint8_t stamp[4] = {OPTION_NOP, OPTION_NOP, OPTION_TIMESTAMP, 10};
 
-	return segment->options_length > 2 + SACK_BLOCK &&
+	return segment->options_length >= 2 + SACK_BLOCK &&
 	       (segment->options_length != 12 || memcmp(segment->options, stamp, 4) != 0);
 }
 
