@@ -185,8 +185,8 @@ plane_free(struct plane *plane)
 	unsigned left;
 
 	plane_forget(plane);
-	/* Nobody answers any more: whatever still waits for a neighbour ends. */
-	plane_wait(plane, 10000);
+	/* Nobody answers any more: whatever still waits, for a neighbour or for fragments, ends. */
+	plane_wait(plane, 40000);
 	plane_forget(plane);
 	left = rte_mempool_avail_count(plane->dataplane->pool) + plane_held(plane);
 	left = plane->mbufs - left;
