@@ -212,6 +212,28 @@ check_path_mtu() {
     done
 }
 
+# A server in the qube, behind a forward: what the router says about its packets is about a flow that
+# others opened.
+check_path_mtu_of_forward() {
+    local family
+    printf '%s\n' "[forward web]" "forwardtype = external" "proto = tcp" "srcports = 8080" \
+        "dstports = 80" "qube = work" >>"$WORLD/sluice.conf"
+    sluice_reload || fail "refused: $RELOAD_SAID"
+    mkdir "$WORLD/www-work"
+    cp "$WORLD/www/download" "$WORLD/www-work/download"
+    in_background "$WORLD/www-work.log" in_qube work "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/uplink_host.py" "$WORLD/www-work" 80 -- 9
+    wait_for 10 "the web server in the qube" test -e "$WORLD/www-work/ready"
+    for family in 4 6; do
+        paths_forget
+        in_far curl -sS --noproxy '*' --max-time 60 \
+            "http://$(in_url "$(of $family UPLINK)"):8080/download" |
+            cmp -s - "$WORLD/www/download" || fail "IPv$family: what was downloaded differs"
+        expect "IPv$family, path MTU that a server behind a forward has learned" "$NARROW" \
+            "$(path_mtu work "$(of $family FAR)")"
+    done
+}
+
 # --- fragments ----------------------------------------------------------------------------------
 
 check_fragments() {
@@ -367,6 +389,7 @@ main() {
     check_masquerade
     check_hops
     check_path_mtu
+    check_path_mtu_of_forward
     check_fragments
     check_narrow_uplink
     check_mss_clamp
