@@ -131,6 +131,7 @@ world_up() {
 		action=accept dst4=$work/32 proto=tcp dstports=8080
 		action=accept dst6=$work6/128 proto=tcp dstports=8080
 		action=accept proto=udp dstports=7000-7002
+		action=accept proto=icmp
 	RULES
     qube_rules personal <<-RULES
 		policy=drop
@@ -225,13 +226,16 @@ check_internal() {
 }
 
 check_allow() {
-    local family
+    local family before
     for family in 4 6; do
         in_qube personal ping -q -c 2 -i 0.2 -W 2 "$(of $family work)" >/dev/null ||
             fail "IPv$family: personal cannot ping work"
         ok "IPv$family, allowed: personal pings work"
+        # whose own rules would let it
+        before=$(drops inter-qube)
         ! in_qube work ping -q -c 1 -W 1 "$(of $family personal)" >/dev/null ||
             fail "IPv$family: work pings personal"
+        (($(drops inter-qube) > before)) || fail "inter-qube was not counted: $(counter drops)"
         ok "IPv$family, but not the other way"
         expect "IPv$family, allowed: TCP from personal to work" \
             "$(of $family personal) * 8082" "$(who personal "$(of $family work)" 8082)"
