@@ -156,9 +156,13 @@ check_hops() {
         hops=([1]=$(of $family GATEWAY) [2]=$(of $family HOST) [3]=$(of $family MID))
         expired="11/0"
         [[ $family == 4 ]] || expired="3/0"
+        expect "IPv$family, a datagram that opens a flow" "$(of $family UPLINK) 4100 7000" \
+            "$(ask --bind 4100 "$far" 7000)"
         for hop in 1 2 3; do
             expect "IPv$family, a datagram of $hop hops" "${hops[$hop]} $expired" \
                 "$(ask --path --ttl "$hop" "$far" 7009)"
+            expect "IPv$family, the same in the open flow" "${hops[$hop]} $expired" \
+                "$(ask --bind 4100 --path --ttl "$hop" "$far" 7000)"
             expect "IPv$family, a ping of $hop hops" "From ${hops[$hop]} *exceeded*" \
                 "$(in_qube work ping -n -c 1 -W 2 -t "$hop" "$far" | grep -i exceeded)"
         done
