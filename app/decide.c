@@ -88,11 +88,13 @@ decide_from_qube(struct worker *worker, const struct packet *packet, struct deci
 	struct target *target = &decision->target;
 
 	target_find(policy, worker->dataplane->bindings, &packet->tuple, packet->qube, target);
+	decision->reason = track_opens(packet);
 	if (target->reason == REASON_LOCAL_REFUSED) {
-		decision->reason = local_refusal(packet);
+		/* What is part of nothing is not worth an answer here either. */
+		if (decision->reason != REASON_TCP_STATE)
+			decision->reason = local_refusal(packet);
 		return;
 	}
-	decision->reason = track_opens(packet);
 	if (decision->reason == REASON_TCP_STATE && picks_up(worker, packet))
 		decision->reason = REASON_NONE;
 	/* Without rules there is silence, also where a hop limit would break it. */

@@ -512,22 +512,20 @@ binding_adopt(struct worker *worker, const struct flow *flow, struct account *ac
 	return false;
 }
 
-/* Whether a flow of this kind holds a reference on a binding. */
+/*
+ * Whether a flow holds a reference on a binding. Of one that came in only it itself can say: by a
+ * filter, or by a forward that may be gone. That one may not turn into a filter's, with a binding
+ * that lets others in, too.
+ */
 static bool
-flow_has_binding(const struct policy *policy, const struct flow *flow)
+flow_is_bound(const struct policy *policy, const struct flow *flow)
 {
 	const struct policy_port *uplink = &policy->ports[policy->uplink];
 	enum family family = (flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4;
-	const struct port_set *reserved = forward_reserved(policy->forwards, flow->protocol);
 	struct tuple tuple;
 
-	if (flow_is_inbound(flow)) {
-		rte_be16_t port = flow->port[DIRECTION_ORIGINAL][1];
-
-		/* By a filter, unless it is a forward's. */
-		return flow->protocol == IPPROTO_UDP &&
-		       !port_set_has(reserved, rte_be_to_cpu_16(port));
-	}
+	if (flow_is_inbound(flow))
+		return (flow->flags & FLOW_BINDING) != 0;
 	if (flow->protocol != IPPROTO_UDP && flow->protocol != IPPROTO_ICMP &&
 		flow->protocol != IPPROTO_ICMPV6)
 		return false;
@@ -540,10 +538,10 @@ worker_adopt(struct worker *worker, struct flow *flow)
 {
 	const struct limits *limits = &worker->policy->qubes[flow->qube].limits;
 	struct account *account = flow_account(worker, flow);
-	bool bound = flow_has_binding(worker->policy, flow);
+	bool bound = flow_is_bound(worker->policy, flow);
 	bool half_open = flow->protocol == IPPROTO_TCP && tcp_half_open(flow->state);
 
-	flow->flags &= (uint8_t) ~(FLOW_COVERED | FLOW_HALF_OPEN);
+	flow->flags &= (uint8_t) ~(FLOW_COVERED | FLOW_HALF_OPEN | FLOW_BINDING);
 	if (!budget_take(account, BUDGET_FLOWS, limits->value[BUDGET_FLOWS]))
 		goto refuse;
 	if (half_open && !budget_take(account, BUDGET_HALF_OPEN, limits->value[BUDGET_HALF_OPEN]))

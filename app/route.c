@@ -19,6 +19,8 @@
 
 #define IPV4_MTU_LEAST 68   /* RFC 791 section 3.2 */
 #define IPV6_MTU_LEAST 1280 /* RFC 8200 section 5 */
+/* Options that are repeated in every fragment may make more of them than there were. */
+#define SPLIT_MAX (2 * FRAGMENTS_PER_DATAGRAM)
 
 enum reason
 route_find(struct worker *worker, enum family family, const union address *destination,
@@ -206,7 +208,7 @@ route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out)
 	const struct packet *packet = packet_of(mbuf);
 	uint16_t least = packet->tuple.family == FAMILY_IPV4 ? IPV4_MTU_LEAST : IPV6_MTU_LEAST;
 	uint16_t mtu = worker->dataplane->ports[out].mtu;
-	struct rte_mbuf *fragments[FRAGMENTS_PER_DATAGRAM];
+	struct rte_mbuf *fragments[SPLIT_MAX];
 	uint32_t identification;
 	unsigned count;
 
@@ -223,8 +225,8 @@ route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out)
 			&worker->dataplane->secret, packet, packet->fragment_id);
 	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE)
 		offload_checksum(mbuf);
-	count = fragment_split(mbuf, mtu, identification, worker->dataplane->pool, fragments,
-		FRAGMENTS_PER_DATAGRAM);
+	count = fragment_split(
+		mbuf, mtu, identification, worker->dataplane->pool, fragments, SPLIT_MAX);
 	if (count == 0)
 		worker->ports[out].drops[REASON_NO_MBUF]++;
 	for (unsigned i = 0; i < count; i++)

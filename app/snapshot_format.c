@@ -336,6 +336,18 @@ tcp_valid(const struct snapshot_flow *flow)
 	return flow->syn_scale <= 15;
 }
 
+/* Only these have external ports that are shared: by all destinations, and by what comes in. */
+static bool
+flags_valid(const struct snapshot_flow *flow)
+{
+	bool is_query = flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6;
+
+	if ((flow->flags & ~SNAPSHOT_FLAGS) != 0)
+		return false;
+	return (flow->flags & FLOW_BINDING) == 0 || flow->protocol == IPPROTO_UDP ||
+	       (is_query && (flow->flags & FLOW_INBOUND) == 0);
+}
+
 static bool
 state_valid(const struct snapshot_flow *flow)
 {
@@ -359,7 +371,7 @@ flow_check(const struct snapshot_flow *flow, const struct snapshot_header *heade
 		return "a flow is of no known family and protocol";
 	if (!state_valid(flow))
 		return "a flow is in an unknown state";
-	if ((flow->flags & ~SNAPSHOT_FLAGS) != 0)
+	if (!flags_valid(flow))
 		return "a flow has unknown flags";
 	/* Times are compared modulo 2^32: more than half of that is the past. */
 	if (flow->remaining_ms == 0 || flow->remaining_ms > INT32_MAX)

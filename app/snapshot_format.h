@@ -69,8 +69,12 @@ struct snapshot_flow {
 	struct tcp_end tcp[2];
 };
 
-/* The flags that say something of the flow itself, and not of what it is counted in. */
-#define SNAPSHOT_FLAGS (FLOW_REPLIED | FLOW_INBOUND)
+/*
+ * The flags that say something of the flow itself, and not of what it is counted in. That it holds
+ * a binding is one: what came in by a filter does, what came in by a forward does not, and which of
+ * them it was cannot be told from a configuration that has changed since.
+ */
+#define SNAPSHOT_FLAGS (FLOW_REPLIED | FLOW_INBOUND | FLOW_BINDING)
 
 void snapshot_header_write(
 	uint8_t bytes[SNAPSHOT_HEADER_SIZE], const struct snapshot_header *header);

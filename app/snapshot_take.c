@@ -113,21 +113,21 @@ source_valid(const struct policy *policy, const struct policy_port *from,
 	return address_equal(seen, &to->address[family]);
 }
 
-/* Whether a packet from @p from to what @p original says goes to @p destination behind @p to. */
+/* Whether a packet from @p from to what @p original says goes to where @p reply comes from. */
 static bool
 destination_valid(const struct policy *policy, const struct policy_port *from,
-	const struct policy_port *to, const struct tuple *original,
-	const union address *destination)
+	const struct policy_port *to, const struct tuple *original, const struct tuple *reply)
 {
 	union address meant = original->destination;
 
-	if (from->role == ROLE_UPLINK) /* only to us */
-		return address_equal(&meant, &from->address[original->family]);
+	if (from->role == ROLE_UPLINK) /* only to us, and from where answers go */
+		return address_equal(&meant, &from->address[original->family]) &&
+		       !target_is_diverted(policy, reply);
 	if (original->family == FAMILY_IPV4 && original->destination_port == RTE_BE16(53) &&
 		(original->protocol == IPPROTO_UDP || original->protocol == IPPROTO_TCP) &&
 		policy_resolver(policy, &meant) < 0)
 		return false;
-	return address_equal(&meant, destination) ||
+	return address_equal(&meant, &reply->source) ||
 	       (to->role == ROLE_QUBE && is_ours(policy, original->family, &meant));
 }
 
@@ -144,6 +144,7 @@ flow_valid(const struct policy *policy, const struct snapshot_names *names,
 	uint16_t from_index = names->port_index[record->port[DIRECTION_REPLY]];
 	uint16_t to_index = names->port_index[record->port[DIRECTION_ORIGINAL]];
 	uint16_t qube = names->qube_index[record->qube];
+	bool inbound = (record->flags & FLOW_INBOUND) != 0;
 	const struct policy_port *from, *to;
 	enum family family = record->family;
 
@@ -151,17 +152,16 @@ flow_valid(const struct policy *policy, const struct snapshot_names *names,
 		return false;
 	from = &policy->ports[from_index];
 	to = &policy->ports[to_index];
-	/* Whose rules and budget it uses: one of its ends. */
-	if (qube != to->qube && qube != from->qube)
+	/* What comes in over the uplink is opened towards a qube, all else by one. */
+	if (inbound != (from->role == ROLE_UPLINK) || (inbound && to->role == ROLE_UPLINK))
 		return false;
-	/* What comes in over the uplink is opened towards a qube, what goes out there is not. */
-	if ((record->flags & FLOW_INBOUND) != 0 ? to->role == ROLE_UPLINK
-						: from->role == ROLE_UPLINK)
+	/* Its rules and budget it uses. */
+	if (qube != (inbound ? to : from)->qube)
 		return false;
 	return is_behind(policy, from, family, &original->source) &&
 	       is_behind(policy, to, family, &reply->source) &&
 	       source_valid(policy, from, to, family, &original->source, &reply->destination) &&
-	       destination_valid(policy, from, to, original, &reply->source);
+	       destination_valid(policy, from, to, original, reply);
 }
 
 /* Where packets leave through a port towards @p destination. */
@@ -185,6 +185,23 @@ rule_known(const struct policy *policy, uint16_t qube, uint16_t rule)
 	return RULE_NONE;
 }
 
+/*
+ * The worker whose flow it is. A packet that comes in by a filter is steered by the binding it is
+ * for, which may not be there yet. What the qube answers is not, and goes to the same worker.
+ */
+static struct worker *
+worker_find(
+	struct dataplane *dataplane, const struct snapshot_flow *record, uint16_t from, uint16_t to)
+{
+	const struct policy *policy = dataplane->workers[0]->policy;
+	bool by_filter = (record->flags & FLOW_INBOUND) != 0 && (record->flags & FLOW_BINDING) != 0;
+	enum direction direction = by_filter ? DIRECTION_REPLY : DIRECTION_ORIGINAL;
+	uint16_t port = by_filter ? to : from;
+
+	return dataplane->workers[steer_tuple(policy, &dataplane->secret, dataplane->bindings,
+		&record->tuple[direction], policy->ports[port].qube, dataplane->worker_count)];
+}
+
 bool
 snapshot_take_flow(struct dataplane *dataplane, const struct snapshot_names *names,
 	const struct snapshot_flow *record, uint32_t remaining_ms)
@@ -201,8 +218,7 @@ snapshot_take_flow(struct dataplane *dataplane, const struct snapshot_names *nam
 		return false;
 	from = names->port_index[record->port[DIRECTION_REPLY]];
 	to = names->port_index[record->port[DIRECTION_ORIGINAL]];
-	worker = dataplane->workers[steer_tuple(policy, &dataplane->secret, dataplane->bindings,
-		original, policy->ports[from].qube, dataplane->worker_count)];
+	worker = worker_find(dataplane, record, from, to);
 	if (!way_find(worker, to, record->family, &reply->source, &way[DIRECTION_ORIGINAL]) ||
 		!way_find(worker, from, record->family, &original->source, &way[DIRECTION_REPLY]))
 		return false;

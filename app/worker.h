@@ -121,7 +121,8 @@ bool open_permitted(struct worker *worker, const struct tuple *tuple);
 
 /**
  * Enter a flow that is in the table of @p worker, with all its fields, into accounts, bindings and
- * permissions, as if it had been opened here: for flows from before a restart.
+ * permissions, as if it had been opened here: for flows from before a restart. Of its flags only
+ * FLOW_BINDING of one that came in is asked; the others that say what it holds are set.
  * @return false when that cannot be: its external port is taken, an account is at its limit; the
  *	flow is closed then
  */

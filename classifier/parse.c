@@ -620,8 +620,7 @@ parse_datagram(struct rte_mbuf *mbuf)
 	packet->fragment_size = fragment_size;
 	packet->fragment_id = fragment_id;
 	if (packet->reason == REASON_NONE) {
-		/* Neither may be in a datagram whose first fragment has passed; do not rely on it.
-		 */
+		/* A first fragment that leads here has not passed; do not rely on that. */
 		if ((packet->flags & PACKET_FRAGMENT) != 0)
 			packet->reason = REASON_FRAGMENT;
 		else if ((packet->flags & PACKET_ND) != 0)

@@ -416,8 +416,7 @@ datagram_open(struct fragment_table *table, const struct name *name, uint64_t ha
 	return datagram;
 }
 
-/* Pay for more units, if need be with older datagrams. @return false when it is the oldest itself
- */
+/* Pay for more units, with older datagrams if need be. @return false when that cannot be */
 static bool
 datagram_pay(
 	struct fragment_table *table, struct datagram *datagram, uint32_t units, uint32_t limit)

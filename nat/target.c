@@ -17,6 +17,16 @@ target_is_dns(const struct policy *policy, const struct tuple *tuple)
 	return false;
 }
 
+bool
+target_is_diverted(const struct policy *policy, const struct tuple *tuple)
+{
+	union address resolver = tuple->destination;
+
+	return target_is_dns(policy, tuple) &&
+	       (policy_resolver(policy, &resolver) < 0 ||
+		       !address_equal(&resolver, &tuple->destination));
+}
+
 static inline bool
 is_uplink_address(const struct policy *policy, const struct tuple *tuple)
 {
@@ -67,10 +77,16 @@ static void
 from_uplink(const struct policy *policy, const struct binding_table *bindings,
 	const struct tuple *tuple, struct target *target)
 {
+	const struct tuple answer = {
+		.destination = tuple->source,
+		.destination_port = tuple->source_port,
+		.protocol = tuple->protocol,
+		.family = tuple->family,
+	};
 	const struct forward *forward;
 
 	target->reason = REASON_NO_FLOW;
-	if (!is_uplink_address(policy, tuple))
+	if (!is_uplink_address(policy, tuple) || target_is_diverted(policy, &answer))
 		return;
 	forward = forward_find(policy->forwards, FORWARD_EXTERNAL, tuple);
 	if (forward != NULL ? to_forward(policy, forward, tuple, target)

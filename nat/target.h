@@ -33,6 +33,13 @@ struct target {
 bool target_is_dns(const struct policy *policy, const struct tuple *tuple);
 
 /**
+ * Whether a packet that a qube sends with @p tuple goes to somebody else than it says, or to
+ * nobody: to a virtual resolver that stands for another address. Whoever has such an address across
+ * the uplink gets no answers, and must not get queries that are meant for the resolver either.
+ */
+bool target_is_diverted(const struct policy *policy, const struct tuple *tuple);
+
+/**
  * Find the destination of a packet that came from qube @p from (QUBE_NONE: over the uplink).
  *
  * `reason` is NO_FLOW for what may not come in, LOCAL_REFUSED for what the firewall itself would

@@ -21,14 +21,18 @@
  *
  * What violates II or IV is old: it passes, since its receiver knows what to do with it, and
  * changes nothing here. What violates I or III was never sent by the other end as we saw it, and
- * is dropped; I forgives what a window just closed may have let through. Without the SYNs the scale
- * of windows is unknown, and nothing is enforced.
+ * is dropped; I forgives what a receiver may have allowed without our seeing it. Without the SYNs
+ * the scale of windows is unknown, and nothing is enforced.
  *
- * RST, SYN and data of a blind attacker (RFC 5961). A RST closes an open connection only with the
- * sequence number its receiver expects; within the window it is passed on, for the receiver to ask
- * back with a challenge ACK, and the flow lives. A SYN in an open connection likewise; it is
- * remembered, because the host may have lost its memory: a SYN/ACK that confirms just that SYN
- * starts the connection over.
+ * SYNs. Everybody can send a SYN: whoever asked may start anew with another sequence number because
+ * he forgot, and a blind attacker may speak in anybody's name. So a SYN that is not the first of a
+ * flow is only remembered. A SYN/ACK that acknowledges it to the byte was sent by somebody who got
+ * it, and then both ends begin anew; so does a RST, and then the flow is over.
+ *
+ * RST (RFC 5961 section 3.2). It closes a connection only with the very sequence number that its
+ * receiver expects. Within the window it is passed on, for the receiver to ask back with a
+ * challenge ACK, and the flow lives; its answer is exact. The receiver takes no RST outside of the
+ * window, nor do we. An answer to a SYN has nothing but its acknowledgement to show.
  *
  * A flow has no more time than it earns: what a retransmitted SYN or a RST says is nothing new, so
  * neither ever lengthens a life (RFC 7857: a RST may come from a blind attacker).
@@ -150,11 +154,13 @@ tcp_segment_read(struct tcp_segment *segment, const struct rte_mbuf *mbuf)
 
 /* Old acknowledgements are believed this far back at least: a window without scaling. */
 #define ACK_WINDOW_LEAST 66000u
-/* In `scale`: not known, since the SYN was never seen. */
+/* In `scale`: not known, since the SYN was never seen. That is so for both ends or none. */
 #define SCALE_UNKNOWN 15u
 #define SCALE_MAX 14u /* RFC 7323 section 2.3 */
 /* In the upper bits of `reply6`: the SYN that is remembered had no scale. */
 #define SYN_WITHOUT_SCALE 15u
+/* Data that came with a SYN (RFC 7413) need not be acknowledged with it. */
+#define SYN_DATA_MAX 16384u
 
 #define WINDOW_UNIT_SHIFT 4
 #define WINDOW_UNITS_MAX ((1u << 26) - 1)
@@ -164,6 +170,8 @@ tcp_segment_read(struct tcp_segment *segment, const struct rte_mbuf *mbuf)
 #define OPTION_SCALE 3
 #define OPTION_SACK 5
 #define OPTION_TIMESTAMP 8
+
+#define SACK_BLOCK 8
 
 static inline bool
 after(uint32_t a, uint32_t b)
@@ -178,13 +186,19 @@ before(uint32_t a, uint32_t b)
 }
 
 static inline uint32_t
+later(uint32_t a, uint32_t b)
+{
+	return after(a, b) ? a : b;
+}
+
+static inline uint32_t
 window_bytes(const struct tcp_end *end)
 {
 	return (uint32_t)end->max_window << WINDOW_UNIT_SHIFT;
 }
 
 /* A window of zero still lets one byte through: a probe. */
-static inline void
+static void
 window_set(struct tcp_end *end, uint32_t bytes)
 {
 	uint32_t units =
@@ -225,27 +239,25 @@ options_hold_sack(const struct tcp_segment *segment)
 {
 	static const uint8_t stamp[4] = {OPTION_NOP, OPTION_NOP, OPTION_TIMESTAMP, 10};
 
-	return segment->options_length > 2 &&
+	return segment->options_length >= 2 + SACK_BLOCK &&
 	       (segment->options_length != 12 || memcmp(segment->options, stamp, 4) != 0);
 }
 
 /* The highest sequence number that a segment acknowledges, SACK blocks included (RFC 2018). */
 static uint32_t
-highest_ack(const struct tcp_segment *segment)
+sack_highest(const struct tcp_segment *segment)
 {
 	uint32_t highest = segment->acknowledgement;
 	const uint8_t *option = NULL;
-	uint8_t length;
+	uint8_t length = option_find(segment, OPTION_SACK, &option);
 
-	if (likely(!options_hold_sack(segment)))
+	if (length % SACK_BLOCK != 2)
 		return highest;
-	length = option_find(segment, OPTION_SACK, &option);
-	for (unsigned at = 2; at + 8 <= length; at += 8) {
+	for (unsigned at = 2; at < length; at += SACK_BLOCK) {
 		rte_be32_t edge;
 
 		memcpy(&edge, option + at + 4, sizeof(edge));
-		if (after(rte_be_to_cpu_32(edge), highest))
-			highest = rte_be_to_cpu_32(edge);
+		highest = later(rte_be_to_cpu_32(edge), highest);
 	}
 	return highest;
 }
@@ -269,14 +281,19 @@ segment_end(const struct tcp_segment *segment)
 	       ((segment->flags & FIN) != 0);
 }
 
-/* Windows are not enforced where a scale is not known. */
 static inline bool
 is_enforced(const struct flow *flow)
 {
-	return flow->tcp[0].scale != SCALE_UNKNOWN && flow->tcp[1].scale != SCALE_UNKNOWN;
+	return flow->tcp[DIRECTION_ORIGINAL].scale != SCALE_UNKNOWN;
 }
 
-/* A SYN says where its end starts; the window of a SYN is never scaled. */
+static inline bool
+has_acknowledged(const struct tcp_end *end)
+{
+	return (end->flags & TCP_END_MAX_ACK) != 0;
+}
+
+/* A window is never scaled in a SYN, and its sequence number is not one to receive at. */
 static void
 end_begin(struct flow *flow, enum direction direction, const struct tcp_segment *segment)
 {
@@ -295,11 +312,24 @@ end_begin(struct flow *flow, enum direction direction, const struct tcp_segment 
 		sender->scale = scale & 15u;
 		sender->flags = TCP_END_SCALES;
 	}
-	/* RFC 7323 section 2.2: either both scale or none does. */
-	if (receiver->max_window != 0 && (sender->flags & receiver->flags & TCP_END_SCALES) == 0) {
-		sender->scale = 0;
-		receiver->scale = 0;
-	}
+	if (receiver->max_window == 0)
+		return;
+	/* SYNs say how far both may go before they acknowledge each other (RFC 7413). */
+	sender->max_end = later(sender->end, sender->max_ack + window_bytes(receiver));
+	if (!has_acknowledged(receiver))
+		receiver->max_end = later(receiver->max_end, receiver->max_ack + segment->window);
+}
+
+/* RFC 7323 section 2.2: either both scale or none does. */
+static void
+ends_agree(struct flow *flow)
+{
+	struct tcp_end *ends = flow->tcp;
+
+	if ((ends[0].flags & ends[1].flags & TCP_END_SCALES) != 0)
+		return;
+	ends[0].scale = 0;
+	ends[1].scale = 0;
 }
 
 void
@@ -330,152 +360,143 @@ tcp_pickup(struct flow *flow, const struct tcp_segment *segment)
 	};
 }
 
+/* The highest acknowledgement of an end. */
+static inline void
+ack_update(struct tcp_end *sender, uint32_t ack)
+{
+	if (unlikely(!has_acknowledged(sender))) {
+		sender->flags |= TCP_END_MAX_ACK;
+		sender->max_ack = ack;
+	} else if (after(ack, sender->max_ack)) {
+		sender->max_ack = ack;
+	}
+}
+
 /* Keep the books of a connection whose windows are not enforced, for resets and errors. */
+static enum tcp_track
+liberal_track(struct tcp_end *sender, const struct tcp_segment *segment)
+{
+	sender->end = later(segment_end(segment), sender->end);
+	ack_update(sender, segment->acknowledgement);
+	return TCP_PASS;
+}
+
+/*
+ * It has sent further than it was allowed to: whoever let it knows more than we do. Its receiver's
+ * window covers all that is on its way.
+ */
 static void
-liberal_update(struct tcp_end *sender, const struct tcp_segment *segment)
+window_widen(const struct tcp_end *sender, struct tcp_end *receiver, uint32_t end)
+{
+	uint32_t window = window_bytes(receiver);
+	uint32_t from = has_acknowledged(receiver) ? receiver->max_ack : sender->max_end - window;
+
+	window_set(receiver, RTE_MAX(window, end - from));
+}
+
+static inline uint32_t
+ack_window(const struct tcp_end *sender)
+{
+	return RTE_MAX(window_bytes(sender), ACK_WINDOW_LEAST);
+}
+
+/*
+ * I is violated. Forgive as much as another window, if all else is right: the receiver decides. If
+ * it takes the data, its acknowledgement must not be news.
+ */
+static enum tcp_track
+overshoot_track(struct tcp_end *sender, const struct tcp_end *receiver,
+	const struct tcp_segment *segment, uint32_t sack)
 {
 	uint32_t end = segment_end(segment);
 
-	if (after(end, sender->end))
-		sender->end = end;
-	if ((segment->flags & ACK) == 0)
-		return;
-	if ((sender->flags & TCP_END_MAX_ACK) == 0 ||
-		after(segment->acknowledgement, sender->max_ack))
-		sender->max_ack = segment->acknowledgement;
-	sender->flags |= TCP_END_MAX_ACK;
+	if (end - sender->max_end > window_bytes(receiver) || after(sack, receiver->end) ||
+		before(segment->acknowledgement, receiver->end - ack_window(sender)))
+		return TCP_OUT_OF_WINDOW;
+	sender->end = later(end, sender->end);
+	return TCP_IGNORE;
 }
 
-/* What a segment within the window tells. @param sack highest_ack() of it */
-static inline void
-window_update(struct tcp_end *sender, struct tcp_end *receiver, const struct tcp_segment *segment,
-	uint32_t end, uint32_t ack, uint32_t sack)
+/*
+ * Check a segment with ACK against the windows, and update them when it passes. Both ends are
+ * known, or windows are not enforced.
+ */
+static inline enum tcp_track
+window_track(struct flow *flow, enum direction direction, const struct tcp_segment *segment)
 {
+	struct tcp_end *sender = &flow->tcp[direction];
+	struct tcp_end *receiver = &flow->tcp[!direction];
+	uint32_t end = segment_end(segment);
+	uint32_t ack = segment->acknowledgement;
+	uint32_t sack = ack;
 	uint32_t window = segment->window;
+
+	if (unlikely(!is_enforced(flow)))
+		return liberal_track(sender, segment);
+	if (unlikely(options_hold_sack(segment)))
+		sack = sack_highest(segment);
+	if (unlikely(after(segment->sequence, sender->max_end))) /* I */
+		return overshoot_track(sender, receiver, segment, sack);
+	if (unlikely(after(sack, receiver->end))) /* III */
+		return TCP_OUT_OF_WINDOW;
+	if (unlikely(before(end, sender->end - window_bytes(receiver)))) /* II */
+		return TCP_IGNORE;
+	/* IV, and of the acknowledgement proper: SACK is not there to vouch for it. */
+	if (unlikely(before(ack, receiver->end - ack_window(sender))))
+		return TCP_IGNORE;
 
 	if (likely((segment->flags & SYN) == 0))
 		window <<= sender->scale;
 	if (unlikely(window + (sack - ack) > window_bytes(sender)))
 		window_set(sender, window + (sack - ack));
+	if (unlikely(after(end, sender->max_end)))
+		window_widen(sender, receiver, end);
 	if (after(end, sender->end))
 		sender->end = end;
-	if (likely((segment->flags & ACK) != 0)) {
-		if (unlikely((sender->flags & TCP_END_MAX_ACK) == 0) || after(ack, sender->max_ack))
-			sender->max_ack = ack;
-		sender->flags |= TCP_END_MAX_ACK;
-	}
-	/* It has sent further than it was allowed: it knows more than we do. */
-	if (unlikely(receiver->max_window != 0 && after(end, sender->max_end)))
-		window_set(receiver, window_bytes(receiver) + (end - sender->max_end));
-	if (!before(sack + window, receiver->max_end)) {
-		receiver->max_end = sack + window;
-		if (window == 0)
-			receiver->max_end++;
-	}
-}
-
-/*
- * Check a segment against the windows, and update them when it passes.
- * @param old the state before it
- */
-static enum tcp_track
-window_track(
-	struct flow *flow, enum direction direction, const struct tcp_segment *segment, uint8_t old)
-{
-	struct tcp_end *sender = &flow->tcp[direction];
-	struct tcp_end *receiver = &flow->tcp[!direction];
-	bool is_syn = (segment->flags & SYN) != 0;
-	uint32_t sequence = segment->sequence;
-	uint32_t end = segment_end(segment);
-	uint32_t ack, sack, back;
-
-	if (unlikely(!is_enforced(flow))) {
-		liberal_update(sender, segment);
-		return TCP_PASS;
-	}
-	/* The first SYN of an end, or a newer one before the connection is open (RFC 6528). */
-	if (unlikely(is_syn && (sender->max_window == 0 ||
-				       (after(end, sender->end) && tcp_half_open(old))))) {
-		end_begin(flow, direction, segment);
-		if ((segment->flags & ACK) == 0)
-			return TCP_PASS;
-	}
-	ack = segment->acknowledgement;
-	sack = highest_ack(segment);
-	/* Some stacks reset with an ACK of zero. */
-	if (unlikely((segment->flags & ACK) == 0 || ((segment->flags & RST) != 0 && ack == 0))) {
-		ack = receiver->end;
-		sack = ack;
-	}
-	/* A RST that answers a SYN has no sequence number to use (RFC 9293 section 3.10.7.1). */
-	if (unlikely((segment->flags & RST) != 0 && sequence == 0 && sender->max_window == 0)) {
-		sequence = sender->end;
-		end = sequence;
-	}
-	if (unlikely(sender->max_window != 0 && after(sequence, sender->max_end))) {
-		/* I, but a window that was taken back may have been used just before. */
-		if (end - sender->max_end > window_bytes(receiver))
-			return TCP_OUT_OF_WINDOW;
-		return after(sack, receiver->end) ? TCP_OUT_OF_WINDOW : TCP_IGNORE;
-	}
-	if (unlikely(after(sack, receiver->end))) /* III */
-		return TCP_OUT_OF_WINDOW;
-	if (unlikely(receiver->max_window != 0 &&
-		     before(end, sender->end - window_bytes(receiver)))) /* II */
-		return TCP_IGNORE;
-	back = RTE_MAX(window_bytes(sender), ACK_WINDOW_LEAST);
-	if (unlikely(before(sack, receiver->end - back))) /* IV */
-		return TCP_IGNORE;
-	window_update(sender, receiver, segment, end, ack, sack);
+	ack_update(sender, ack);
+	if (!before(sack + window, receiver->max_end))
+		receiver->max_end = sack + window + (window == 0);
 	return TCP_PASS;
 }
 
+/* SYNs. */
+
 /* Whether a segment answers the SYN of @p end; data may have come with that (RFC 7413). */
-static inline bool
-acknowledges_syn(const struct tcp_end *end, const struct tcp_segment *segment)
+static bool
+answers_first_syn(const struct tcp_end *end, const struct tcp_segment *segment)
 {
-	return !before(segment->acknowledgement, end->max_ack) &&
+	return !has_acknowledged(end) && (segment->flags & ACK) != 0 &&
+	       !before(segment->acknowledgement, end->max_ack) &&
 	       !after(segment->acknowledgement, end->end);
 }
 
-/*
- * Whether a RST is believed, before windows are asked (RFC 5961 section 3.2, RFC 9293 section
- * 3.10.7.3 for SYN_SENT).
- */
-static enum tcp_track
-reset_track(const struct flow *flow, enum direction direction, const struct tcp_segment *segment)
+/* Whether it answers the SYN that is remembered. */
+static bool
+answers_second_syn(const struct flow *flow, const struct tcp_segment *segment)
 {
-	const struct tcp_end *sender = &flow->tcp[direction];
-	const struct tcp_end *receiver = &flow->tcp[!direction];
-
-	if (flow->state == TCP_STATE_SYN_SENT) {
-		/* Whoever asked may give up, or have been challenged for an older connection. */
-		if (direction == DIRECTION_ORIGINAL)
-			return TCP_PASS;
-		/* Data may have come with the SYN (RFC 7413), and not have been taken. */
-		if ((segment->flags & ACK) == 0 || after(segment->acknowledgement, receiver->end) ||
-			before(segment->acknowledgement, receiver->end - UINT16_MAX))
-			return TCP_OUT_OF_WINDOW;
-		return TCP_PASS;
-	}
-	if (!is_enforced(flow) || (receiver->flags & TCP_END_MAX_ACK) == 0)
-		return TCP_PASS;
-	if (before(segment->sequence, receiver->max_ack))
-		return TCP_OUT_OF_WINDOW;
-	if (after(segment->sequence, sender->max_end))
-		return TCP_OUT_OF_WINDOW;
-	if (flow->state == TCP_STATE_ESTABLISHED && segment->sequence != receiver->max_ack &&
-		segment->sequence != sender->end)
-		return TCP_IGNORE;
-	return TCP_PASS;
+	return flow->syn_end != 0 && (segment->flags & ACK) != 0 &&
+	       flow->syn_end - segment->acknowledgement <= SYN_DATA_MAX;
 }
 
-/* A SYN in an open connection. */
+/* Whether the SYN of a segment is the one that @p end began with, and has nothing to add. */
+static bool
+repeats_syn(const struct tcp_end *end, const struct tcp_segment *segment)
+{
+	return end->max_window != 0 && !has_acknowledged(end) &&
+	       segment->sequence + 1 == end->max_ack;
+}
+
+/* A SYN whose flow has begun with another one, or is open. */
 static void
 syn_remember(struct flow *flow, const struct tcp_segment *segment)
 {
+	const struct tcp_end *sender = &flow->tcp[DIRECTION_ORIGINAL];
+	uint32_t behind = sender->end - segment_end(segment);
 	uint8_t scale = 0;
 
+	/* No new one is below what was sent (RFC 6528): the first one, late. */
+	if (has_acknowledged(sender) && behind != 0 && behind <= ACK_WINDOW_LEAST)
+		return;
 	if (!scale_read(segment, &scale))
 		scale = SYN_WITHOUT_SCALE;
 	flow->syn_end = segment_end(segment);
@@ -497,8 +518,98 @@ syn_confirm(struct flow *flow)
 		end->flags = TCP_END_SCALES;
 	}
 	memset(&flow->tcp[DIRECTION_REPLY], 0, sizeof(flow->tcp[DIRECTION_REPLY]));
-	flow->state = TCP_STATE_SYN_SENT;
 	flow->syn_end = 0;
+}
+
+static enum tcp_track
+syn_track(struct flow *flow, enum direction direction, const struct tcp_segment *segment,
+	uint8_t next)
+{
+	if (next != IG && repeats_syn(&flow->tcp[direction], segment))
+		return TCP_PASS;
+	if (direction == DIRECTION_ORIGINAL) {
+		syn_remember(flow, segment);
+		return TCP_IGNORE;
+	}
+	/* Both open at once. Which of several is the true one its SYN/ACK shows. */
+	end_begin(flow, direction, segment);
+	return TCP_PASS;
+}
+
+/* @param next the state that the table has for it, or IG; changed to the one that follows */
+static enum tcp_track
+synack_track(struct flow *flow, enum direction direction, const struct tcp_segment *segment,
+	uint8_t *next)
+{
+	struct tcp_end *sender = &flow->tcp[direction];
+	struct tcp_end *receiver = &flow->tcp[!direction];
+	bool is_first = *next != IG;
+
+	if (direction == DIRECTION_REPLY) {
+		if (!is_first || !answers_first_syn(receiver, segment)) {
+			if (!answers_second_syn(flow, segment))
+				return is_first ? TCP_OUT_OF_WINDOW : TCP_IGNORE;
+			/* The one that opened what is open, late. */
+			if (!is_first && sender->end - (segment->sequence + 1) <= ACK_WINDOW_LEAST)
+				return TCP_IGNORE;
+			syn_confirm(flow);
+			*next = TCP_STATE_SYN_RECV;
+		}
+		if (!repeats_syn(sender, segment))
+			end_begin(flow, direction, segment);
+	} else if (flow->state == TCP_STATE_SYN_SENT2 &&
+		   !(repeats_syn(sender, segment) && answers_first_syn(receiver, segment))) {
+		return TCP_OUT_OF_WINDOW;
+	}
+	ends_agree(flow);
+	return window_track(flow, direction, segment);
+}
+
+/* RST. */
+
+/* Both ends still ask: a RST must show that it is an answer (RFC 9293 section 3.10.7.3). */
+static enum tcp_track
+reset_unanswered(
+	const struct flow *flow, enum direction direction, const struct tcp_segment *segment)
+{
+	const struct tcp_end *sender = &flow->tcp[direction];
+
+	if (direction == DIRECTION_REPLY) {
+		/* In a simultaneous open it may be right, but anybody can have sent that SYN. */
+		return sender->max_window != 0 && segment->sequence == sender->end
+			       ? TCP_IGNORE
+			       : TCP_OUT_OF_WINDOW;
+	}
+	/* Who asks may give up. Or he is challenged for an older connection, and goes on asking. */
+	if (!before(segment->sequence, sender->max_ack) && !after(segment->sequence, sender->end))
+		return TCP_PASS;
+	return flow->syn_end != 0 && segment->sequence == flow->syn_end ? TCP_PASS : TCP_IGNORE;
+}
+
+/* Whether a RST is believed, passed on, or outside of every window. */
+static enum tcp_track
+reset_track(const struct flow *flow, enum direction direction, const struct tcp_segment *segment)
+{
+	const struct tcp_end *sender = &flow->tcp[direction];
+	const struct tcp_end *receiver = &flow->tcp[!direction];
+	uint32_t sequence = segment->sequence;
+	uint32_t least = sender->end - window_bytes(receiver);
+
+	if (direction == DIRECTION_REPLY &&
+		(answers_second_syn(flow, segment) ||
+			(tcp_half_open(flow->state) && answers_first_syn(receiver, segment))))
+		return TCP_PASS;
+	if (flow->state == TCP_STATE_SYN_SENT || flow->state == TCP_STATE_SYN_SENT2)
+		return reset_unanswered(flow, direction, segment);
+	if (has_acknowledged(receiver))
+		least = receiver->max_ack;
+	if (sequence == sender->end || (has_acknowledged(receiver) && sequence == least))
+		return TCP_PASS;
+	if (!is_enforced(flow))
+		return TCP_IGNORE;
+	if (before(sequence, least) || after(sequence, later(sender->max_end, sender->end)))
+		return TCP_OUT_OF_WINDOW;
+	return flow->state == TCP_STATE_CLOSE ? TCP_PASS : TCP_IGNORE;
 }
 
 bool
@@ -510,8 +621,13 @@ tcp_sequence_in_flight(const struct flow *flow, enum direction sender, uint32_t 
 
 	if (!is_enforced(flow) || end->max_window == 0)
 		return true;
-	if ((other->flags & TCP_END_MAX_ACK) != 0)
+	if (sender == DIRECTION_ORIGINAL && flow->syn_end != 0 &&
+		flow->syn_end - (sequence + 1) <= SYN_DATA_MAX)
+		return true;
+	if (has_acknowledged(other))
 		oldest = other->max_ack;
+	else if (!has_acknowledged(end))
+		oldest = end->max_ack - 1;
 	return !before(sequence, oldest) && !after(sequence, end->end);
 }
 
@@ -522,65 +638,65 @@ tcp_reset_sequence(const struct flow *flow, enum direction direction, uint32_t *
 	return flow->tcp[direction].max_window != 0;
 }
 
+/* All that is neither data nor an acknowledgement in an open connection. */
+static __rte_noinline enum tcp_track
+special_track(struct flow *flow, enum direction direction, const struct tcp_segment *segment,
+	enum segment kind, uint8_t *next)
+{
+	if (*next == IV)
+		return TCP_INVALID;
+	if (*next == SS && flow->state != SS)
+		return direction == DIRECTION_ORIGINAL ? TCP_REOPEN : TCP_INVALID;
+	switch (kind) {
+	case SEGMENT_SYN:
+		return syn_track(flow, direction, segment, *next);
+	case SEGMENT_SYNACK:
+		return synack_track(flow, direction, segment, next);
+	case SEGMENT_RST:
+		return reset_track(flow, direction, segment);
+	default:
+		/* An ACK that answers a SYN: whoever asked will reset what it is about. */
+		return TCP_IGNORE;
+	}
+}
+
 enum tcp_track
 tcp_track(struct flow *flow, enum direction direction, const struct tcp_segment *segment,
 	const struct timeout_values *values, uint32_t now_ms)
 {
-	uint8_t kind = segments[segment->flags & FLAGS_THAT_COUNT];
+	enum segment kind = segments[segment->flags & FLAGS_THAT_COUNT];
 	uint8_t old = flow->state;
-	uint8_t new = transitions[direction][kind][old];
+	uint8_t next = transitions[direction][kind][old];
 	enum tcp_track track;
 	uint32_t deadline_ms;
 
-	if (unlikely(new == IG)) {
-		if (kind == SEGMENT_SYN && direction == DIRECTION_ORIGINAL)
-			syn_remember(flow, segment);
-		if (kind != SEGMENT_SYNACK || flow->syn_end == 0 ||
-			segment->acknowledgement != flow->syn_end)
+	if (likely((segment->flags & (SYN | RST)) == 0 && next < IV)) {
+		/* A challenge ACK answers a SYN, it does not acknowledge the last FIN. */
+		if (unlikely(flow->syn_end != 0 && old == TCP_STATE_LAST_ACK &&
+			     direction == DIRECTION_REPLY && kind == SEGMENT_ACK))
 			return TCP_IGNORE;
-		syn_confirm(flow);
-		old = TCP_STATE_SYN_SENT;
-		new = TCP_STATE_SYN_RECV;
+		track = window_track(flow, direction, segment);
+	} else {
+		track = special_track(flow, direction, segment, kind, &next);
 	}
-	if (unlikely(new == IV))
-		return TCP_INVALID;
-	if (unlikely(new == TCP_STATE_SYN_SENT &&old != TCP_STATE_SYN_SENT))
-		return direction == DIRECTION_ORIGINAL ? TCP_REOPEN : TCP_INVALID;
-	if (unlikely(flow->syn_end != 0)) {
-		/* A challenge ACK answers the SYN, it does not acknowledge the last FIN. */
-		if (old == TCP_STATE_LAST_ACK && kind == SEGMENT_ACK &&
-			direction == DIRECTION_REPLY)
-			return TCP_IGNORE;
-		if (direction == DIRECTION_ORIGINAL && kind != SEGMENT_RST)
-			flow->syn_end = 0;
-	}
-	if (unlikely(kind == SEGMENT_RST)) {
-		track = reset_track(flow, direction, segment);
-		if (track != TCP_PASS)
-			return track;
-	}
-	if (unlikely(old == TCP_STATE_SYN_SENT && kind == SEGMENT_SYNACK &&
-		     !acknowledges_syn(&flow->tcp[!direction], segment)))
-		return TCP_OUT_OF_WINDOW;
-	/* What answers a SYN with a RST stands in no window yet. */
-	if (likely(kind != SEGMENT_RST || old != TCP_STATE_SYN_SENT)) {
-		track = window_track(flow, direction, segment, old);
-		if (unlikely(track != TCP_PASS))
-			return track;
-	}
-	/* Both ends have sent a SYN/ACK (simultaneous open): the next ACK of either completes it.
-	 */
-	if (unlikely(new == TCP_STATE_SYN_RECV &&kind == SEGMENT_ACK &&
-		     (flow->tcp[DIRECTION_ORIGINAL].flags & TCP_END_MAX_ACK) != 0))
-		new = TCP_STATE_ESTABLISHED;
+	if (unlikely(track != TCP_PASS))
+		return track;
 
-	flow->state = new;
+	/* Whoever goes on with what is open has not forgotten it. */
+	if (unlikely(flow->syn_end != 0 && direction == DIRECTION_ORIGINAL &&
+		     (kind == SEGMENT_ACK || kind == SEGMENT_FIN)))
+		flow->syn_end = 0;
+	/* Both have sent a SYN/ACK (simultaneous open): the next ACK of either completes it. */
+	if (unlikely(next == TCP_STATE_SYN_RECV && kind == SEGMENT_ACK &&
+		     has_acknowledged(&flow->tcp[DIRECTION_ORIGINAL])))
+		next = TCP_STATE_ESTABLISHED;
+
+	flow->state = next;
 	if (direction == DIRECTION_REPLY)
 		flow->flags |= FLOW_REPLIED;
-	if (kind == SEGMENT_SYN && new == old)
-		return TCP_PASS;
-	deadline_ms = now_ms + values->ms[tcp_states[new].timeout];
-	if (kind == SEGMENT_RST && time_after_ms(deadline_ms, flow->deadline_ms))
+	deadline_ms = now_ms + values->ms[tcp_states[next].timeout];
+	if (unlikely((kind == SEGMENT_SYN && next == old) ||
+		     (kind == SEGMENT_RST && time_after_ms(deadline_ms, flow->deadline_ms))))
 		return TCP_PASS;
 	flow->deadline_ms = deadline_ms;
 	return TCP_PASS;

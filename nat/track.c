@@ -19,9 +19,12 @@
 
 /* Queries as their senders ask them; <netinet/> has other names for each of them. */
 enum {
+	ICMP_TYPE_ECHO_REPLY = 0,
 	ICMP_TYPE_ECHO_REQUEST = 8,
 	ICMP_TYPE_TIMESTAMP = 13,
+	ICMP_TYPE_TIMESTAMP_REPLY = 14,
 	ICMPV6_TYPE_ECHO_REQUEST = 128,
+	ICMPV6_TYPE_ECHO_REPLY = 129,
 };
 
 static enum timeout
@@ -34,14 +37,31 @@ udp_timeout(const struct flow *flow)
 	return TIMEOUT_UDP_REPLIED;
 }
 
-/* A request goes the way of the flow's first packet, an answer the other way, nothing else does. */
-static bool
-icmp_query_valid(const struct packet *packet)
+/* The type that answers a query; its own where there is none. */
+static uint8_t
+icmp_answer_type(uint8_t type)
 {
-	bool is_answer = (packet->flags & PACKET_ICMP_REPLY) != 0;
+	switch (type) {
+	case ICMP_TYPE_ECHO_REQUEST:
+		return ICMP_TYPE_ECHO_REPLY;
+	case ICMP_TYPE_TIMESTAMP:
+		return ICMP_TYPE_TIMESTAMP_REPLY;
+	case ICMPV6_TYPE_ECHO_REQUEST:
+		return ICMPV6_TYPE_ECHO_REPLY;
+	default:
+		return type;
+	}
+}
 
-	return (packet->flags & PACKET_ICMP_QUERY) != 0 &&
-	       is_answer == (packet->direction == DIRECTION_REPLY);
+/* The query of the flow goes the way of its first packet, what answers it the other way. */
+static bool
+icmp_query_valid(const struct flow *flow, const struct packet *packet)
+{
+	if ((packet->flags & PACKET_ICMP_QUERY) == 0)
+		return false;
+	return packet->icmp_type == (packet->direction == DIRECTION_ORIGINAL
+						    ? flow->state
+						    : icmp_answer_type(flow->state));
 }
 
 enum tcp_track
@@ -61,7 +81,7 @@ track_packet(struct flow *flow, const struct rte_mbuf *mbuf, const struct timeou
 			&segment, values, now_ms);
 	}
 	if ((flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6) &&
-		!icmp_query_valid(packet))
+		!icmp_query_valid(flow, packet))
 		return TCP_INVALID;
 	if (packet->direction == DIRECTION_REPLY)
 		flow->flags |= FLOW_REPLIED;

@@ -140,9 +140,11 @@ def budget_ports():
     query_path(case, PERSONAL, 0x5153, OTHER_SERVER).ping(1, THERE)
     for index, qube in enumerate((WORK, PERSONAL)):
         connect(case, qube, 51510 + index).open(2 + index)
-    # when its flows have ended, a port is free
+    # when its flows have ended, a port is free, and what was refused has taken none
     pinged = query_path(case, PERSONAL, 0x5159)
     pinged.ping(70, THERE)
+    masquerade(case, PERSONAL, 51504, SERVER, 4000).udp(71, THERE)
+    query_path(case, WORK, 0x5154).ping(131, THERE)
     masquerade(case, WORK, 51509, SERVER, 4000).udp(130, THERE)
 
 

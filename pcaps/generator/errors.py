@@ -112,6 +112,16 @@ def icmp_errors_in():
         path.error(
             2.2 + index / 10, BACK, datagram, 3, 3, length=length, options=[IPOption_Router_Alert()]
         )
+    # as long as it may be, and one that may be cut on its way; the last one has no hop left
+    def long(a, b):
+        return udp(a, b, bytes(range(250)) * 5)
+
+    path.error(2.6, BACK, long, 3, 3)
+    path.error(2.61, BACK, datagram, 3, 3, outer={"flags": 0, "id": 0x6101})
+    path.error(2.62, BACK, datagram, 3, 3, outer={"flags": 0, "id": 0x6102}, router=ON_THE_WAY)
+    path.no_error(
+        2.63, BACK, datagram, 3, 3, "time-exceeded", outer={"ttl": 1}, router=ON_THE_WAY
+    )
     # the first fragment of a datagram stands for it
     path.error(2.7, BACK, datagram, 11, 1, alter=with_words(6, b"\x20\x00"))
     # extensions stand behind 128 bytes, which the length says in words of 4
@@ -178,6 +188,7 @@ def icmp_errors_out():
         path.error(1 + index / 10, THERE, datagram, *kind)
         path.error(1.5 + index / 10, THERE, datagram, *kind, length=28)
     path.error(2, THERE, datagram, 3, 4, rest=mtu_of(1400))
+    path.error(2.05, THERE, datagram, 3, 3, outer={"flags": 0, "id": 0x6201})
     path.error(2.1, THERE, datagram, 3, 3, options=[IPOption_Router_Alert()])
     path.error(2.2, THERE, lambda a, b: udp(a, b, b"bare", chksum=0), 3, 3)
     path.error(
@@ -281,8 +292,11 @@ def icmp_errors_forged():
     query_path(case, WORK, 0x6544).no_error(7.1, BACK, wrong, 3, 1, rule=None, **lost)
     pinged.no_error(7.2, BACK, echo(reply=True), 3, 1, **lost)
     # without ports its tuple is that of a ping with identifier 0, of which it is no part
-    query_path(case, WORK, 0).ping(7.3, THERE)
+    zero = query_path(case, WORK, 0)
+    zero.ping(7.3, THERE)
     path.no_error(7.4, BACK, lambda a, b: Raw(message), 3, 1, proto=1, **lost)
+    zero.no_error(7.5, BACK, echo(reply=True), 3, 1, **lost)
+    zero.error(7.6, BACK, echo(), 3, 1, **lost)
     # types that are never forwarded, even about flows
     path.no_error(8, BACK, datagram, 4, 0, "icmp-type", **lost)
     gateway = packets.packed(LOCAL_HOST)
@@ -353,7 +367,7 @@ def icmp6_errors():
     path.no_error(5.5, BACK, datagram, 1, 3, alter=lambda raw: b"\x45" + raw[1:], **lost)
     late = connection.quoted(THERE, "PA", seq=connection.next[THERE] + 100_000)
     connection.path.no_error(5.6, BACK, late, 1, 3, length=48, **lost)
-    path.no_error(5.7, BACK, datagram, 1, 3, "martian-source", router=PERSONAL.ip6)
+    path.no_error(5.7, BACK, datagram, 1, 3, "downstream-source", router=PERSONAL.ip6)
     path.no_error(5.8, THERE, datagram, 1, 4, "source-address", router=PERSONAL.ip6)
     # types that are never forwarded, about a flow or not
     for index, kind in enumerate((5, 100, 101, 127)):

@@ -107,6 +107,8 @@ def forward_external():
     for index, flags in enumerate(("A", "SA", "FA", "R", "RA")):
         frame = from_uplink(FAR_HOST, tcp(50005, 8080, flags))
         case.drop(9 + index / 10, "uplink", frame, ANY)
+    frame = from_uplink(FAR_HOST, tcp(50005, 8080, "S"), ttl=1)
+    case.drop(9.6, "uplink", frame, "time-exceeded", rule=ANY)
     # not for qubes: those across the uplink are meant
     for index, (qube, ours) in enumerate(
         (qube, ours) for qube in (PERSONAL, WORK) for ours in (UPLINK, GATEWAY, UPLINK6, GATEWAY6)

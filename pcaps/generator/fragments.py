@@ -89,6 +89,11 @@ def fragments():
     denied.stop(
         3, THERE, filled(3000), "rule", answer=prohibited, parts=ALL, number=0x4030
     )
+    # a long answer to a question that went to a virtual address
+    ends = (WORK.ip, 44086, VIRTUAL_DNS[0], 53), (UPLINK, 44086, RESOLVER, 53)
+    question = Path(case, "work", "uplink", *ends, "work/policy")
+    question.udp(3.05, THERE)
+    question.go(3.06, BACK, filled(4000), parts=ALL, number=0x4034)
     # nobody asked for this
     other = masquerade(case, WORK, 44083, SERVER, 4000)
     other.stop(3.1, BACK, filled(3000), "no-flow", parts=ALL, number=0x4031)
@@ -212,7 +217,7 @@ def fragments_overlap():
     for index, frame in enumerate((whole, whole6)):
         raw = piece(frame, 0, 16, 0, 0x4260, offset=65528)
         case.drop(3 + index / 10, "work", raw, "fragment-overlap")
-        raw = piece(frame, 0, 400, 1, 0x4260, offset=65528)
+        raw = piece(frame, 0, 400, 1, 0x4261, offset=65528)
         case.drop(3.5 + index / 10, "work", raw, "fragment-overlap")
     # others do not mind: other identifications, other protocols, another far end
     path.go(5, THERE, filled(400), parts=(200, 104), number=0x4270)

@@ -186,7 +186,7 @@ def no_gateway():
     )
     for index, qube in enumerate((WORK, PERSONAL)):
         for six in (False, True):
-            frame = from_qube(qube, SERVER6 if six else SERVER, udp(45030, 4000))
+            frame = from_qube(qube, SERVER6 if six else SERVER, udp(45032 - index, 4000))
             answer_frame = icmp_error(frame, qube.name, *((1, 0) if six else (3, 0)))
             case.drop(
                 index + six / 10,
@@ -196,6 +196,8 @@ def no_gateway():
                 rule="policy",
                 answer=answer_frame,
             )
+    # what had no way has taken no port
+    case.out(2.9, PERSONAL, from_qube(PERSONAL, LOCAL_HOST, udp(45032, 4000)))
     case.out(3, WORK, from_qube(WORK, LOCAL_HOST, udp(45030, 4000)))
     case.out(3.1, WORK, from_qube(WORK, LOCAL_HOST6, udp(45030, 4000)))
     case.back(3.2, WORK, from_uplink(LOCAL_HOST, udp(4000, 45030)))

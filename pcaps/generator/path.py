@@ -136,9 +136,10 @@ class Path:
         An ICMP error that travels in @p direction about a packet of the other one: as it arrives
         and as it must leave. Quoted are @p length bytes (None: all) of what @p make made, with
         @p hops left, changed by @p alter, filled up to @p pad bytes, and then @p behind. @p router
-        sent it; None: the far end itself.
+        sent it; None: the far end itself. @p outer are fields of its own IP header.
         """
-        outer = {key: fields.pop(key) for key in ("outer_ttl", "destination") if key in fields}
+        names = ("outer", "destination")
+        given = {key: fields.pop(key) for key in names if key in fields}
         as_sent, as_seen = self.frames(1 - direction, make, **fields)
         before, after = self.ends(direction)
         at, to = self.port[direction], self.port[not direction]
@@ -151,8 +152,9 @@ class Path:
             quotations.append(quotation + bytes(max(0, pad - len(quotation))))
         frames = []
         source = (router or before[0], router or after[0])
-        destination = (outer.get("destination", before[2]), after[2])
-        ttl = outer.get("outer_ttl", 57 if at == "uplink" else 64)
+        destination = (given.get("destination", before[2]), after[2])
+        outer = dict(given.get("outer", {}))
+        ttl = outer.pop("ttl", 57 if at == "uplink" else 64)
         for index, quotation in enumerate(quotations):
             ends = (source[index], destination[index])
             message = packets.icmp_message(
@@ -163,7 +165,7 @@ class Path:
                 ether = Ether(src=mac_beyond(at, ends[0]), dst=our_mac(at))
             else:
                 ether = Ether(src=our_mac(to), dst=mac_beyond(to, ends[1]))
-            frames.append(ether / ip(*ends, **kind) / Raw(message))
+            frames.append(ether / ip(*ends, **kind, **outer) / Raw(message))
         return frames
 
     def error(self, time, direction, make, icmp_type, code, rest=bytes(4), **more):

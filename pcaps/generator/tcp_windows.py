@@ -78,6 +78,12 @@ def tcp_window_scale():
         one.no_back(2.1 + index, "PA", "tcp-window", b"x", seq=one.next[BACK] + 40_000)
         one.no_out(2.2 + index, "PA", "tcp-window", b"x", seq=one.next[THERE] + 40_000)
         one.back(2.3 + index, "PA", b"near")
+    # the window of a SYN itself is never scaled
+    one = connect(case, WORK, 40114, windows=(512, 512), options=(scale, scale))
+    one.out(4, "S")
+    one.back(4.1, "SA")
+    one.no_out(4.2, "PA", "tcp-window", b"x", seq=one.next[THERE] + 40_000)
+    one.out(4.3, "A")
     # 15 is read as 14: a window of 1 is 16,384 bytes
     most = [("WScale", 15)]
     one = connect(case, WORK, 40113, windows=(1, 1), options=(most, most)).open(5)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The intended differences between the kernel with the upstream rules and sluice: all of them.
 
-A row says what each of the two does, so exactly that a bug beside it stays visible. Where a scenario
-names a row for a step, the two worlds must differ there as the row says. A row with `everywhere`
-explains single fields of packets, in all scenarios, as far as its test says so. A row that nothing
-needs any more fails the test.
+A row says what each of the two does, so exactly that a bug beside it stays visible. Where a
+scenario names a row for a step, the two worlds must differ there as the row says. A row with
+`everywhere` explains single fields of packets, in all scenarios, as far as its test says so. A row
+that nothing needs any more fails the test.
 """
 
 
@@ -124,8 +124,8 @@ TABLE = {
         everywhere=error_class,
     ),
     "refused-unknown-protocol": Row(
-        "refused is refused, for every protocol; the kernel keeps silent where it cannot verify the "
-        "checksum that it thinks each protocol must have",
+        "refused is refused, for every protocol; the kernel keeps silent where it cannot verify "
+        "the checksum that it thinks each protocol must have",
         kernel=silence,
         sluice=prohibited,
     ),
@@ -149,15 +149,15 @@ TABLE = {
         sluice=passes,
     ),
     "port-overloading": Row(
-        "an external UDP port belongs to one qube (RFC 4787 REQ-3), the kernel shares it as long as "
-        "remote ends differ",
+        "an external UDP port or ICMP identifier belongs to one qube (RFC 4787 REQ-3), the kernel "
+        "shares it as long as remote ends differ",
         kernel=passes,
         sluice=passes,
         fields=("sport", "id"),
     ),
     "invalid-refused": Row(
-        "a packet that opens no flow hears nothing from sluice; upstream judges it by the rules and "
-        "says that it is refused (spec/qubes.md section 4)",
+        "a packet that opens no flow hears nothing from sluice; upstream judges it by the rules "
+        "and says that it is refused (spec/qubes.md section 4)",
         kernel=prohibited,
         sluice=silence,
     ),
@@ -167,7 +167,8 @@ TABLE = {
         sluice=silence,
     ),
     "protocol-clash": Row(
-        "who cannot have a flow because another qube has its remote end hears so, the kernel is silent",
+        "who cannot have a flow because another qube has its remote end hears so, the kernel is "
+        "silent",
         kernel=silence,
         sluice=prohibited,
     ),
@@ -289,8 +290,8 @@ TABLE = {
         sluice=passes,
     ),
     "extension-header": Row(
-        "extension headers that are misplaced or too many, and routing headers, are never forwarded "
-        "(spec/nat.md, RFC 6192, RFC 7112); the kernel skips them",
+        "extension headers that are misplaced or too many, and routing headers, are never "
+        "forwarded (spec/nat.md, RFC 5095, RFC 7112); the kernel skips them",
         kernel=passes,
         sluice=silence,
     ),
@@ -311,6 +312,12 @@ TABLE = {
     ),
     "icmp-source-quench": Row(
         "source quench is obsolete and not forwarded (RFC 6633)",
+        kernel=passes,
+        sluice=silence,
+    ),
+    "icmp-second-question": Row(
+        "towards one host an identifier stands for one kind of question at a time: the second would "
+        "ride on what the rules said of the first",
         kernel=passes,
         sluice=silence,
     ),
@@ -371,8 +378,8 @@ TABLE = {
         fields=("source",),
     ),
     "opened-by-too-long": Row(
-        "a packet that is too long for the way out has opened its flow already; its sender is about "
-        "to send a shorter one",
+        "a packet that is too long for the way out has opened its flow already; its sender is "
+        "about to send a shorter one",
         kernel=silence,
         sluice=passes,
     ),

@@ -20,7 +20,6 @@ import itertools
 import pathlib
 import re
 import struct
-import subprocess
 import sys
 import time
 
@@ -72,8 +71,7 @@ class Frame:
         self.port, self.raw, self.name, self.fragments = port, frame, None, None
         ethertype = struct.unpack_from("!H", frame, 12)[0]
         self.view = {"ethertype": ethertype, "frame": frame[14:].hex()}
-        if ethertype == 0x0806:
-            self.view["to"], self.view["from"] = frame[:6].hex(), frame[6:12].hex()
+        self.view["ethernet"] = frame[:12].hex()
 
     def __repr__(self):
         return f"{self.port}: frame {self.raw.hex()}"
@@ -81,7 +79,9 @@ class Frame:
 
 def opened(port, frame):
     ethertype = struct.unpack_from("!H", frame, 12)[0]
-    return Packet(port, frame[14:]) if ethertype in (0x0800, 0x86DD) else Frame(port, frame)
+    if ethertype in (0x0800, 0x86DD):
+        return Packet(port, frame[14:], frame[:12])
+    return Frame(port, frame)
 
 
 def slots_of(packet):
@@ -350,8 +350,8 @@ class Runner:
 def warm_up(wire):
     """Let both worlds find their neighbours."""
     for destination in (*RESOLVERS, "198.18.255.255", "2001:2:1:ffff::1"):
-        source = WORK.address(":" in destination)
-        header = IPv6(src=source, dst=destination) if ":" in destination else IP(src=source, dst=destination)
+        v6 = ":" in destination
+        header = (IPv6 if v6 else IP)(src=WORK.address(v6), dst=destination)
         for world in wire.worlds:
             world.inject("work", frame_of("work", bytes(header / UDP(sport=9, dport=9))))
         wire.settle()
@@ -449,7 +449,8 @@ def run(options):
     bad = collections.Counter(pair.entry[0] for pair in wrong)
     print("scenarios:")
     for family in counts:
-        print(f"  {counts[family]:5d}  {family}" + (f", {bad[family]} wrong" if bad[family] else ""))
+        note = f", {bad[family]} wrong" if bad[family] else ""
+        print(f"  {counts[family]:5d}  {family}{note}")
     report_silent(pairs + wrong)
     stale = report_rows(used, complete)
     for name in stale:
@@ -458,7 +459,8 @@ def run(options):
     print(
         f"seed {options.seed}: {len(entries)} scenarios, packets in {kernel.frames_in} and "
         f"{sluice.frames_in}, packets out of the kernel {kernel.frames_out}, of sluice "
-        f"{sluice.frames_out}; {sum(used.values())} named differences; {len(again)} scenarios tried again; "
+        f"{sluice.frames_out}; {sum(used.values())} named differences; "
+        f"{len(again)} scenarios tried again; "
         f"{len(wrong) + len(runner.strays)} unexplained; {time.monotonic() - began:.0f} s"
     )
     return 1 if wrong or runner.strays or stale else 0

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What came out: parsed, checked, put together and made comparable.
 
-A view is a flat dictionary of everything in a packet that its receiver could tell apart, but for IP
-identifications: addresses, ports, flags, numbers, options, payload, whether each checksum is right,
-and for an ICMP error the same of the packet that it quotes, under names that start with "quote.".
+A view is a flat dictionary of everything in a packet that its receiver could tell apart, but for
+IP identifications: MACs, addresses, ports, flags, numbers, options, payload, whether each checksum
+is right, and for an ICMP error the same of the packet that it quotes, under names that start with
+"quote.".
 """
 
 import ipaddress
@@ -51,11 +52,12 @@ class Packet:
 
     __slots__ = ("port", "raw", "view", "name", "fragments")
 
-    def __init__(self, port, raw):
+    def __init__(self, port, raw, ethernet=b""):
         self.port = port
         self.raw = raw  # from the IP header on
         self.fragments = None
         self.view, self.name = parse(raw)
+        self.view["ethernet"] = ethernet.hex()
 
     def __repr__(self):
         note = f" in fragments {self.fragments}" if self.fragments else ""
@@ -155,12 +157,10 @@ def parse_l4(view, source, destination, protocol, body, partial):
     if not partial:
         right = l4_checksum_right(source, destination, protocol, body)
     if protocol == TCP and len(body) >= 20:
-        (sport, dport, sequence, acknowledgement, flags, window, total, urgent) = struct.unpack_from(
-            "!HHIIHHHH", body
-        )
+        view["sport"], view["dport"], view["seq"], view["ack"] = struct.unpack_from("!HHII", body)
+        flags, view["window"], total, view["urgent"] = struct.unpack_from("!HHHH", body, 12)
         header = (flags >> 12) * 4
-        view.update(sport=sport, dport=dport, seq=sequence, ack=acknowledgement, flags=flags & 0xFFF)
-        view.update(window=window, urgent=urgent)
+        view["flags"] = flags & 0xFFF
         view["tcp-options"] = body[20:header].hex()
         view["payload"] = body[header:].hex()
     elif protocol == TCP and partial and len(body) >= 8:
@@ -236,7 +236,7 @@ def join(parts):
             return parts
         whole += data
         at += len(data)
-    if sum(not part.view["mf"] for part in parts) != 1 or parts == []:
+    if sum(not part.view["mf"] for part in parts) != 1:
         return parts
     for part in parts:
         places.append((part.view["offset"], len(part.view["payload"]) // 2))
@@ -259,11 +259,11 @@ def join(parts):
         raw = raw[:at] + whole
         struct.pack_into("!H", raw, 4, len(raw) - 40)
         wrong = []
-    packet = Packet(first.port, bytes(raw))
+    packet = Packet(first.port, bytes(raw), bytes.fromhex(first.view["ethernet"]))
     packet.fragments = places
     if wrong:
         packet.view["header-checksum"] = "wrong"
-    for field in ("ttl", "tos", "df"):
+    for field in ("ttl", "tos", "df", "ethernet"):
         values = {part.view.get(field) for part in parts}
         if len(values) > 1:
             packet.view[field] = sorted(map(str, values))

@@ -97,7 +97,8 @@ class Scenario:
     """
 
     def __init__(self, family, function, number, slot, seed, world):
-        self.family, self.number, self.slot, self.world = family, number, slot, world
+        self.family, self.number, self.slot = family, number, slot
+        self.seed, self.world = seed, world
         self.name = function.__name__
         self.rng = random.Random(f"scenario/{seed}/{number}")
         self.marker = b"<%05d>" % slot
@@ -202,7 +203,7 @@ class Flow:
 
     protocol = None
 
-    def __init__(self, s, qube=None, v6=None, n=0, remote=None, service=None, port=None, fields=None):
+    def __init__(self, s, qube=None, v6=None, n=0, remote=None, service=None, port=None):
         self.s = s
         self.qube = qube or s.qube()
         self.v6 = ":" in remote if remote else s.version() if v6 is None else v6
@@ -210,7 +211,6 @@ class Flow:
         self.real = self.remote  # who it is beyond the uplink
         self.service = s.service() if service is None else service
         self.port = port or s.port(n)
-        self.fields = fields or {}
         self.s.own_ports.add(self.port)
         self.external = self.port  # as long as nothing else has been seen
 
@@ -223,7 +223,6 @@ class Flow:
         return UPLINK6 if self.v6 else UPLINK
 
     def out_packet(self, payload, **fields):
-        fields = {**self.fields, **fields}
         return self.s.from_qube(self.qube, self.remote, payload, flow=self, **fields)
 
     def back_packet(self, payload, source=None, **fields):

@@ -128,10 +128,8 @@ class World:
             self.waiting[port] = self.sequence
             if port == "uplink":
                 sender = LINK_NETWORK[SENTINEL_HOST + self.sequence % 50].packed
-                self.send(
-                    port,
-                    arp(1, b"\xff" * 6, mac(ROUTER_MAC), sender, bytes(6), socket.inet_aton(UPLINK)),
-                )
+                ours = socket.inet_aton(UPLINK)
+                self.send(port, arp(1, b"\xff" * 6, mac(ROUTER_MAC), sender, bytes(6), ours))
             else:
                 qube = next(qube for qube in LIVE if qube.name == port)
                 self.send(port, ping_gateway(qube.ip, self.sequence))
@@ -161,8 +159,10 @@ class World:
                     del self.waiting[port]
                 return target[3] >= SENTINEL_HOST
             if operation == 1:
-                if ipaddress.ip_address(target) in LINK_NETWORK and target != socket.inet_aton(UPLINK):
-                    self.send(port, arp(2, frame[6:12], mac(ROUTER_MAC), target, frame[6:12], sender))
+                address = ipaddress.ip_address(target)
+                if address in LINK_NETWORK and str(address) != UPLINK:
+                    asker = frame[6:12]
+                    self.send(port, arp(2, asker, mac(ROUTER_MAC), target, asker, sender))
                     self.solicited = True
                 return True
         elif ethertype == IPV4 and port != "uplink" and frame[23] == 1 and frame[34] == 0:
@@ -218,8 +218,10 @@ class Wire:
                 self.pump(0.05)
                 now = time.monotonic()
                 if now > give_up:
-                    silent = [f"{w.name} on {', '.join(w.waiting)}" for w in self.worlds if w.waiting]
-                    raise Dead(f"no answer from {'; '.join(silent)} after {PATIENCE_S:.0f} s")
+                    silent = "; ".join(
+                        f"{world.name} on {', '.join(world.waiting)}" for world in self.worlds
+                    )
+                    raise Dead(f"no answer from {silent} after {PATIENCE_S:.0f} s")
                 if now > again:
                     for world in self.worlds:
                         world.ask(list(world.waiting))

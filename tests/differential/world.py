@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The world that is built twice, and its configuration in two languages.
 
-Addresses, MACs and MTUs are the same in both worlds. What the qubes may do is written once, as Qubes
-rule strings; sluice reads them as they are, the kernel gets them as nftables rules inside the chains
-of the upstream firewall (the oracle).
+Addresses, MACs and MTUs are the same in both worlds. What the qubes may do is written once, as
+Qubes rule strings; sluice reads them as they are, the kernel gets them as nftables rules inside the
+chains of the upstream firewall (the oracle).
 """
 
+import functools
 import ipaddress
 import random
 
@@ -84,7 +85,6 @@ ALLOWS = (
 
 def random_prefix(rng, v6):
     """A network out of few, of all sizes, so that they nest, repeat and are hit."""
-    base = ipaddress.ip_network(RANDOM_NET6 if v6 else RANDOM_NET)
     length = rng.choice((48, 56, 64, 112, 124, 128) if v6 else (16, 20, 24, 28, 30, 32))
     host = random_host(rng, v6)
     if rng.random() < 0.2:  # host bits may be set
@@ -121,10 +121,15 @@ def random_rule(rng):
     return " ".join(rule)
 
 
+@functools.lru_cache(maxsize=None)
+def random_rules(qube, seed):
+    rng = random.Random(f"rules/{seed}/{qube.name}")
+    return [random_rule(rng) for _ in range(RANDOM_RULES)]
+
+
 def rules(qube, seed):
     """What stands in the rules file of a qube."""
-    rng = random.Random(f"rules/{seed}/{qube.name}")
-    random_ones = [random_rule(rng) for _ in range(RANDOM_RULES)]
+    random_ones = random_rules(qube, seed)
     refused = [f"action=drop dst4={REFUSED_NET}", f"action=drop dst6={REFUSED_NET6}"]
     if qube is WORK:
         return [

@@ -17,8 +17,8 @@
 #define TCP_HEADER 20
 #define ICMP_HEADER 8
 
-static void
-put16(uint8_t *at, uint16_t value)
+void
+put16(uint8_t *at, uint32_t value)
 {
 	at[0] = (uint8_t)(value >> 8);
 	at[1] = (uint8_t)value;

@@ -42,6 +42,9 @@ struct frame_spec {
 	uint16_t padding; /* bytes behind the IP packet, 0xee */
 };
 
+/** Write the lower 16 bits of @p value in network order. */
+void put16(uint8_t *at, uint32_t value);
+
 /** Build a frame with right lengths and checksums. */
 void frame_build(struct frame *frame, const struct frame_spec *spec);
 

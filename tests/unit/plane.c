@@ -121,7 +121,7 @@ conf_make(const struct plane_options *options)
 		options->lines != NULL ? options->lines : "",
 		options->no_resolver ? "" : "dns = 192.168.50.53\n");
 	qube_write(file, "work", 16, options->no_mac, options->work);
-	qube_write(file, "personal", 17, options->no_mac, NULL);
+	qube_write(file, "personal", 17, options->no_mac, options->personal);
 	if (options->more != NULL)
 		fputs(options->more, file);
 	if (fclose(file) != 0 || conf_load(path, &report, &conf) != 0)

@@ -41,9 +41,10 @@ struct plane_options {
 	const char *rules; /* of work; NULL: policy=accept */
 	const char *lines; /* more lines for [sluice], [gateway] follows them */
 	const char *work;  /* more lines for [qube work] */
-	const char *more;  /* more sections */
-	bool automatic;    /* neighbours resolve by themselves */
-	bool no_mac;       /* the qubes' MACs are to be learned */
+	const char *personal;
+	const char *more; /* more sections */
+	bool automatic;   /* neighbours resolve by themselves */
+	bool no_mac;      /* the qubes' MACs are to be learned */
 	bool no_resolver;
 };
 

@@ -298,13 +298,6 @@ scene_pass(struct rte_mbuf *mbuf, struct flow *flow)
 	return plausible;
 }
 
-void
-put16(uint8_t *at, uint16_t value)
-{
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
-}
-
 /* Of a checksum cut in half the one byte says nothing, and nobody can say what it should be. */
 static void
 half_checksum(const struct scene *scene)

@@ -72,7 +72,6 @@ void scene_build(struct frame *frame, const struct scene *scene, bool far);
 uint32_t quote_offset(const struct scene *scene);
 /** Length of the quoted IP header with options or extension headers, bytes. */
 uint32_t quoted_header(const struct scene *scene);
-void put16(uint8_t *at, uint16_t value);
 
 struct flow *scene_open(const struct scene *scene);
 

@@ -48,6 +48,21 @@ question(uint16_t port, uint8_t protocol, const char *source, uint16_t source_po
 		0, .sequence = 100};
 }
 
+/* Whether a frame that left goes to this address. */
+static bool
+address_is(const struct sent *sent, const char *destination)
+{
+	struct frame_view view;
+	union address address;
+	enum family family;
+
+	if (sent == NULL)
+		return false;
+	view = frame_view(sent->frame.bytes, sent->frame.length);
+	return address_parse(destination, &family, &address) == 0 && view.family == family &&
+	       address_equal(&view.destination, &address);
+}
+
 static void
 test_forward_external(void)
 {
@@ -298,6 +313,44 @@ test_filters(void)
 	}
 }
 
+/*
+ * Somebody across the uplink has the address and port of a virtual resolver. A flow of his would
+ * take what the qube asks the resolver, if it asks from the port that he has guessed.
+ */
+static void
+test_resolver_shadow(void)
+{
+	static const char sections[] =
+		FORWARD("external", "udp") "srcports = 5353\nqube = work\n" FORWARD(
+			"external", "tcp") "srcports = 5353\nqube = work\n";
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct plane *plane = talk_begin(&(struct plane_options){
+			.work = "filter = none\n", .more = sections, .automatic = true});
+		struct say query =
+			question(PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 5353, PLANE_DNS, 53);
+		struct say other =
+			question(PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 5000, REMOTE, 53);
+		/* by two forwards and by the filter */
+		struct say in = question(PLANE_UPLINK, i == 1 ? IPPROTO_TCP : IPPROTO_UDP,
+			PLANE_DNS, 53, PLANE_UPLINK_ADDRESS, i == 2 ? 5000 : 5353);
+
+		pass(plane, &other, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 5000, REMOTE, 53);
+		talk_send(plane, &in);
+		talk_expect_drop(plane, REASON_NO_FLOW, 1);
+		query.source_port = in.destination_port;
+		talk_send(plane, &query);
+		CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 1);
+		CU_ASSERT(address_is(plane_next(plane, PLANE_UPLINK), PLANE_RESOLVER));
+		/* from another port he is as good as anybody */
+		in.source_port = 54;
+		talk_send(plane, &in);
+		CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_WORK), 1);
+		plane_forget(plane);
+		talk_end(plane);
+	}
+}
+
 /* CVE-2021-3773: nobody gets a port that somebody listens on. */
 static void
 test_port_shadow(void)
@@ -515,6 +568,7 @@ main(void)
 		{"a forward does not bend the sender's rules", test_forward_rules},
 		{"allowed between qubes", test_allow},
 		{"RFC 4787 REQ-8: filters", test_filters},
+		{"a host with the address of a virtual resolver", test_resolver_shadow},
 		{"CVE-2021-3773: port shadow", test_port_shadow},
 		{"budget: new flows per second", test_budget_new_flows},
 		{"budget: flows", test_budget_flows},

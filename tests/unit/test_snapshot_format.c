@@ -379,6 +379,35 @@ test_flow_and_back(void)
 	}
 }
 
+/* A scale that is not known, and who holds an external port. */
+static void
+test_flow_rare(void)
+{
+	static const struct {
+		uint8_t protocol, flags;
+	} bound[] = {
+		{IPPROTO_UDP, FLOW_BINDING},
+		{IPPROTO_UDP, FLOW_BINDING | FLOW_INBOUND},
+		{IPPROTO_ICMP, FLOW_BINDING},
+	};
+	struct snapshot_flow flow = flow_of(IPPROTO_TCP, false);
+	uint8_t bytes[SNAPSHOT_FLOW_SIZE];
+	struct snapshot_flow back;
+
+	flow.tcp[0].scale = flow.tcp[1].scale = 15;
+	CU_ASSERT(snapshot_flow_write(bytes, &flow, &header));
+	CU_ASSERT_PTR_NULL(snapshot_flow_read(bytes, &header, &back));
+	CU_ASSERT_EQUAL(back.tcp[0].scale, 15);
+	CU_ASSERT_EQUAL(back.tcp[1].scale, 15);
+	for (unsigned i = 0; i < sizeof(bound) / sizeof(bound[0]); i++) {
+		flow = flow_of(bound[i].protocol, false);
+		flow.flags = bound[i].flags;
+		CU_ASSERT(snapshot_flow_write(bytes, &flow, &header));
+		CU_ASSERT_PTR_NULL(snapshot_flow_read(bytes, &header, &back));
+		CU_ASSERT_EQUAL(back.flags, bound[i].flags);
+	}
+}
+
 /* What no flow can be is not read, and for that reason not written. */
 static void
 test_flow_refused(void)
@@ -395,7 +424,9 @@ test_flow_refused(void)
 		{IPPROTO_TCP, false, {2, TCP_STATE_NONE}},
 		{IPPROTO_TCP, false, {2, TCP_STATE_COUNT}}, {IPPROTO_TCP, false, {2, 0xff}},
 		{IPPROTO_UDP, false, {2, 1}}, {IPPROTO_ESP, false, {2, 1}},
-		{IPPROTO_UDP, false, {3, FLOW_IPV6}}, {IPPROTO_UDP, false, {3, FLOW_BINDING}},
+		{IPPROTO_UDP, false, {3, FLOW_IPV6}}, {IPPROTO_TCP, false, {3, FLOW_BINDING}},
+		{IPPROTO_ESP, false, {3, FLOW_BINDING}},
+		{IPPROTO_ICMP, false, {3, FLOW_BINDING | FLOW_INBOUND}},
 		{IPPROTO_UDP, false, {3, FLOW_HALF_OPEN}}, {IPPROTO_UDP, false, {3, FLOW_REFUSED}},
 		{IPPROTO_UDP, false, {3, FLOW_COVERED}}, {IPPROTO_UDP, false, {3, FLOW_PERMISSION}},
 		{IPPROTO_UDP, false, {7, 0x80}}, /* half of all time */
@@ -418,9 +449,8 @@ test_flow_refused(void)
 		{IPPROTO_UDP, false, {88, 1}}, /* windows of what has none */
 		{IPPROTO_UDP, false, {105, 1}}, {IPPROTO_UDP, false, {122, 1}},
 		{IPPROTO_UDP, false, {126, 1}}, {IPPROTO_TCP, false, {103, 0x04}}, /* 26 bits */
-		{IPPROTO_TCP, false, {104, 15}},   /* no such scale */
 		{IPPROTO_TCP, false, {104, 0x40}}, /* no such flag */
-		{IPPROTO_TCP, false, {121, 0x3f}}, {IPPROTO_TCP, false, {126, 16}},
+		{IPPROTO_TCP, false, {121, 0x4f}}, {IPPROTO_TCP, false, {126, 16}},
 		{IPPROTO_TCP, false, {127, 1}}, /* reserved */
 	};
 	struct snapshot_flow flow, back;
@@ -443,7 +473,7 @@ test_flow_refused(void)
 	flow.remaining_ms++;
 	CU_ASSERT(!snapshot_flow_write(bytes, &flow, &header));
 	flow = flow_of(IPPROTO_UDP, false);
-	flow.flags |= FLOW_BINDING;
+	flow.flags |= FLOW_COVERED;
 	CU_ASSERT(!snapshot_flow_write(bytes, &flow, &header));
 	flow = flow_of(IPPROTO_UDP, false);
 	flow.port[1] = PORTS;
@@ -462,6 +492,7 @@ main(void)
 		{"qube", test_qube},
 		{"layout of a flow", test_flow_layout},
 		{"flows there and back", test_flow_and_back},
+		{"flows there and back: what is rare", test_flow_rare},
 		{"flows that cannot be", test_flow_refused},
 	};
 

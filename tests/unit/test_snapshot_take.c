@@ -47,52 +47,54 @@ enum {
 	SAMPLES
 };
 
+/* The port that tells of which sample a flow is. */
+#define FIRST_PORT 4001u
 #define BIT(sample) (1U << (sample))
 #define ALL (BIT(SAMPLES) - 1)
 
 static const struct sample samples[SAMPLES] = {
 	[WORK_TCP] = {IPPROTO_TCP, PLANE_WORK, PLANE_UPLINK,
-		{{PLANE_WORK_ADDRESS, 1001}, {REMOTE, 443}},
-		{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 2001}}, 0, 0, 100000},
+		{{PLANE_WORK_ADDRESS, 4001}, {REMOTE, 443}},
+		{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 5001}}, 0, 0, 100000},
 	[WORK_UDP6] = {IPPROTO_UDP, PLANE_WORK, PLANE_UPLINK,
-		{{PLANE_WORK_ADDRESS6, 1002}, {REMOTE6, 443}},
-		{{REMOTE6, 443}, {PLANE_UPLINK_ADDRESS6, 1002}}, 0, 0, 100000},
+		{{PLANE_WORK_ADDRESS6, 4002}, {REMOTE6, 443}},
+		{{REMOTE6, 443}, {PLANE_UPLINK_ADDRESS6, 4002}}, 0, FLOW_BINDING, 100000},
 	[WORK_UDP6_TRANSLATED] = {IPPROTO_UDP, PLANE_WORK, PLANE_UPLINK,
-		{{PLANE_WORK_ADDRESS6, 1003}, {REMOTE6, 443}},
-		{{REMOTE6, 443}, {PLANE_UPLINK_ADDRESS6, 2003}}, 0, 0, 100000},
+		{{PLANE_WORK_ADDRESS6, 4003}, {REMOTE6, 443}},
+		{{REMOTE6, 443}, {PLANE_UPLINK_ADDRESS6, 5003}}, 0, FLOW_BINDING, 100000},
 	[WORK_DNS] = {IPPROTO_UDP, PLANE_WORK, PLANE_UPLINK,
-		{{PLANE_WORK_ADDRESS, 1004}, {PLANE_DNS, 53}},
-		{{PLANE_RESOLVER, 53}, {PLANE_UPLINK_ADDRESS, 2004}}, 0, FLOW_REPLIED, 100000},
+		{{PLANE_WORK_ADDRESS, 4004}, {PLANE_DNS, 53}},
+		{{PLANE_RESOLVER, 53}, {PLANE_UPLINK_ADDRESS, 5004}}, 0,
+		FLOW_REPLIED | FLOW_BINDING, 100000},
 	[PERSONAL_UDP] = {IPPROTO_UDP, PLANE_PERSONAL, PLANE_UPLINK,
-		{{PLANE_PERSONAL_ADDRESS, 1005}, {REMOTE, 443}},
-		{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 2005}}, 1, 0, 30000},
+		{{PLANE_PERSONAL_ADDRESS, 4005}, {REMOTE, 443}},
+		{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 5005}}, 1, FLOW_BINDING, 30000},
 	[PERSONAL_PING] = {IPPROTO_ICMP, PLANE_PERSONAL, PLANE_UPLINK,
-		{{PLANE_PERSONAL_ADDRESS, 1006}, {REMOTE, 0}},
-		{{REMOTE, 0}, {PLANE_UPLINK_ADDRESS, 2006}}, 1, FLOW_REPLIED, 60000},
+		{{PLANE_PERSONAL_ADDRESS, 4006}, {REMOTE, 0}},
+		{{REMOTE, 0}, {PLANE_UPLINK_ADDRESS, 5006}}, 1, FLOW_REPLIED | FLOW_BINDING, 60000},
 	[FORWARDED] = {IPPROTO_TCP, PLANE_UPLINK, PLANE_PERSONAL,
-		{{REMOTE, 1007}, {PLANE_UPLINK_ADDRESS, 8080}},
-		{{PLANE_PERSONAL_ADDRESS, 80}, {REMOTE, 1007}}, 1, FLOW_INBOUND, 100000},
+		{{REMOTE, 4007}, {PLANE_UPLINK_ADDRESS, 8080}},
+		{{PLANE_PERSONAL_ADDRESS, 80}, {REMOTE, 4007}}, 1, FLOW_INBOUND, 100000},
 	[FORWARDED6] = {IPPROTO_TCP, PLANE_UPLINK, PLANE_PERSONAL,
-		{{REMOTE6, 1008}, {PLANE_UPLINK_ADDRESS6, 8080}},
-		{{PLANE_PERSONAL_ADDRESS6, 80}, {REMOTE6, 1008}}, 1, FLOW_INBOUND | FLOW_REPLIED,
+		{{REMOTE6, 4008}, {PLANE_UPLINK_ADDRESS6, 8080}},
+		{{PLANE_PERSONAL_ADDRESS6, 80}, {REMOTE6, 4008}}, 1, FLOW_INBOUND | FLOW_REPLIED,
 		100000},
 	[FILTERED] = {IPPROTO_UDP, PLANE_UPLINK, PLANE_PERSONAL,
-		{{REMOTE, 1009}, {PLANE_UPLINK_ADDRESS, 2005}},
-		{{PLANE_PERSONAL_ADDRESS, 1005}, {REMOTE, 1009}}, 1, FLOW_INBOUND, 100000},
+		{{REMOTE, 4009}, {PLANE_UPLINK_ADDRESS, 5005}},
+		{{PLANE_PERSONAL_ADDRESS, 4005}, {REMOTE, 4009}}, 1, FLOW_INBOUND | FLOW_BINDING,
+		100000},
 	[ALLOWED] = {IPPROTO_UDP, PLANE_WORK, PLANE_PERSONAL,
-		{{PLANE_WORK_ADDRESS, 1010}, {PLANE_PERSONAL_ADDRESS, 99}},
-		{{PLANE_PERSONAL_ADDRESS, 99}, {PLANE_WORK_ADDRESS, 1010}}, 1, FLOW_INBOUND,
-		100000},
+		{{PLANE_WORK_ADDRESS, 4010}, {PLANE_PERSONAL_ADDRESS, 99}},
+		{{PLANE_PERSONAL_ADDRESS, 99}, {PLANE_WORK_ADDRESS, 4010}}, 0, 0, 100000},
 	[INTERNAL] = {IPPROTO_TCP, PLANE_WORK, PLANE_PERSONAL,
-		{{PLANE_WORK_ADDRESS, 1011}, {PLANE_GATEWAY, 8080}},
-		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_WORK_ADDRESS, 1011}}, 0, 0, 100000},
+		{{PLANE_WORK_ADDRESS, 4011}, {PLANE_GATEWAY, 8080}},
+		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_WORK_ADDRESS, 4011}}, 0, 0, 100000},
 	[HAIRPIN] = {IPPROTO_TCP, PLANE_WORK, PLANE_PERSONAL,
-		{{PLANE_WORK_ADDRESS, 1012}, {PLANE_UPLINK_ADDRESS, 8080}},
-		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_UPLINK_ADDRESS, 2012}}, 1, FLOW_INBOUND,
-		100000},
+		{{PLANE_WORK_ADDRESS, 4012}, {PLANE_UPLINK_ADDRESS, 8080}},
+		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_UPLINK_ADDRESS, 5012}}, 0, 0, 100000},
 	[OWN_FORWARD] = {IPPROTO_TCP, PLANE_PERSONAL, PLANE_PERSONAL,
-		{{PLANE_PERSONAL_ADDRESS, 1013}, {PLANE_GATEWAY, 8080}},
-		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_GATEWAY, 2013}}, 1, FLOW_INBOUND, 100000},
+		{{PLANE_PERSONAL_ADDRESS, 4013}, {PLANE_GATEWAY, 8080}},
+		{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_GATEWAY, 5013}}, 1, 0, 100000},
 };
 
 static void
@@ -144,14 +146,26 @@ sample_open(struct plane *plane, const struct sample *sample)
 	return flow;
 }
 
+/* In which all of them are open to this day. */
+static const struct plane_options options = {
+	.personal = "filter = none\n",
+	.more = "[forward in]\nforwardtype = external\nproto = tcp\nsrcports = 8080\n"
+		"dstports = 80\nqube = personal\n"
+		"[forward among]\nforwardtype = internal\nproto = tcp\nsrcports = 8080\n"
+		"dstports = 80\nqube = personal\n"
+		"[allow one]\nfrom = work\nto = personal\nproto = udp\ndstports = 99\n",
+};
+
 /* A data plane with all of them. */
 static struct plane *
 plane_full(void)
 {
-	struct plane *plane = plane_ready(&(struct plane_options){0});
+	struct plane *plane = plane_ready(&options);
 
+	plane_service(plane);
 	for (unsigned i = 0; i < SAMPLES; i++)
-		sample_open(plane, &samples[i]);
+		CU_ASSERT(worker_adopt(
+			plane->dataplane->workers[0], sample_open(plane, &samples[i])));
 	return plane;
 }
 
@@ -161,7 +175,7 @@ static unsigned found;
 static void
 flow_recognise(void *context, struct flow *flow)
 {
-	unsigned index = rte_be_to_cpu_16(flow->port[0][0]) - 1001u;
+	unsigned index = rte_be_to_cpu_16(flow->port[0][0]) - FIRST_PORT;
 	const struct plane *plane = context;
 
 	CU_ASSERT_FATAL(index < SAMPLES);
@@ -407,7 +421,7 @@ test_changes(void)
 		CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
 		CU_ASSERT(was_said("snapshot: 13 flows written\n"));
 		plane_done(plane);
-		plane = plane_fresh(&(struct plane_options){0});
+		plane = plane_fresh(&options);
 		changes[i].make(policy_of(plane));
 		CU_ASSERT_EQUAL(policy_index(policy_of(plane)), 0);
 		CU_ASSERT_EQUAL(plane_read(plane), 0);
@@ -488,6 +502,18 @@ test_impossible(void)
 			{{PLANE_PERSONAL_ADDRESS, 80}, {REMOTE, 1001}}, 1, 0, 1000},
 		{IPPROTO_TCP, PLANE_WORK, PLANE_UPLINK, {{PLANE_WORK_ADDRESS, 1001}, {REMOTE, 443}},
 			{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 2001}}, 0, FLOW_INBOUND, 1000},
+		/* in, from a qube to another */
+		{IPPROTO_TCP, PLANE_WORK, PLANE_PERSONAL,
+			{{PLANE_WORK_ADDRESS, 4001}, {PLANE_GATEWAY, 8080}},
+			{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_WORK_ADDRESS, 4001}}, 1, FLOW_INBOUND,
+			1000},
+		{IPPROTO_TCP, PLANE_UPLINK, PLANE_UPLINK,
+			{{REMOTE, 4001}, {PLANE_UPLINK_ADDRESS, 8080}},
+			{{"192.0.2.8", 80}, {REMOTE, 4001}}, 1, FLOW_INBOUND, 1000},
+		/* at the cost of who is asked */
+		{IPPROTO_TCP, PLANE_WORK, PLANE_PERSONAL,
+			{{PLANE_WORK_ADDRESS, 4001}, {PLANE_GATEWAY, 8080}},
+			{{PLANE_PERSONAL_ADDRESS, 80}, {PLANE_WORK_ADDRESS, 4001}}, 1, 0, 1000},
 		/* at the cost of a third */
 		{IPPROTO_TCP, PLANE_WORK, PLANE_UPLINK, {{PLANE_WORK_ADDRESS, 1001}, {REMOTE, 443}},
 			{{REMOTE, 443}, {PLANE_UPLINK_ADDRESS, 2001}}, 1, 0, 1000},
@@ -503,7 +529,7 @@ test_impossible(void)
 		CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
 		CU_ASSERT(was_said("snapshot: 1 flows written\n"));
 		plane_done(plane);
-		plane = plane_fresh(&(struct plane_options){0});
+		plane = plane_fresh(&options);
 		CU_ASSERT_EQUAL(plane_read(plane), 0);
 		if (flows_count(plane) != 0)
 			fprintf(stderr, "impossible %u is taken up\n", i);
@@ -521,8 +547,8 @@ static void
 test_virtual_dns(void)
 {
 	static const struct sample server = {IPPROTO_UDP, PLANE_WORK, PLANE_UPLINK,
-		{{PLANE_WORK_ADDRESS, 1001}, {PLANE_DNS, 53}},
-		{{PLANE_DNS, 53}, {PLANE_UPLINK_ADDRESS, 2001}}, 0, 0, 100000};
+		{{PLANE_WORK_ADDRESS, 4001}, {PLANE_DNS, 53}},
+		{{PLANE_DNS, 53}, {PLANE_UPLINK_ADDRESS, 5001}}, 0, FLOW_BINDING, 100000};
 
 	for (unsigned i = 0; i < 3; i++) {
 		struct plane *plane = plane_ready(&(struct plane_options){0});
@@ -577,14 +603,14 @@ test_not_written(void)
 	flow[0]->generation = 0;
 	CU_ASSERT_EQUAL(plane_write(plane), 0);
 	flow_close(flows, flow[0]);
-	CU_ASSERT(was_said("snapshot: 6 flows written\n"));
+	CU_ASSERT(was_said("snapshot: 8 flows written\n"));
 	policy->qubes[0].since = policy->qubes[1].since = 0;
 	/* an index that is nobody's */
 	policy->qubes[0].name[0] = '\0';
 	CU_ASSERT_EQUAL(plane_write(plane), 0);
-	CU_ASSERT(was_said("snapshot: 8 flows written\n"));
+	CU_ASSERT(was_said("snapshot: 6 flows written\n"));
 	plane_done(plane);
-	plane = plane_fresh(&(struct plane_options){0});
+	plane = plane_fresh(&options);
 	CU_ASSERT_EQUAL(plane_read(plane), 0);
 	CU_ASSERT_EQUAL(samples_found(plane),
 		THROUGH_PERSONAL & ~(BIT(ALLOWED) | BIT(INTERNAL) | BIT(HAIRPIN)));
@@ -615,7 +641,7 @@ static struct plane *
 read_later(int64_t wall_s, int64_t boot_s, bool same_boot)
 {
 	static uint8_t unchanged[sizeof(bytes)];
-	struct plane *plane = plane_fresh(&(struct plane_options){0});
+	struct plane *plane = plane_fresh(&options);
 
 	memcpy(unchanged, bytes, sizeof(bytes));
 	number_add(WALL, -wall_s * 1000);
@@ -636,7 +662,7 @@ flow_remaining(void *context, struct flow *flow)
 {
 	const struct plane *plane = context;
 
-	remaining_ms[rte_be_to_cpu_16(flow->port[0][0]) - 1001u] =
+	remaining_ms[rte_be_to_cpu_16(flow->port[0][0]) - FIRST_PORT] =
 		flow->deadline_ms - plane->now_ms;
 }
 
@@ -706,7 +732,7 @@ test_ends(void)
 {
 	struct plane *plane = plane_full();
 
-	plane = restart(plane, &(struct plane_options){0});
+	plane = restart(plane, &options);
 	plane_wait(plane, 24000);
 	CU_ASSERT_EQUAL(samples_found(plane), ALL);
 	plane_wait(plane, 8000);
@@ -730,7 +756,7 @@ test_small_table(void)
 
 	CU_ASSERT_EQUAL_FATAL(plane_write(plane), 0);
 	plane_done(plane);
-	plane = plane_fresh(&(struct plane_options){0});
+	plane = plane_fresh(&options);
 	worker = plane->dataplane->workers[0];
 	flow_table_free(worker->flows);
 	worker->flows =
@@ -757,7 +783,7 @@ test_duplicates(void)
 	records[2 * RECORD + 48] ^= 0x40; /* another port of its own */
 	file_sign(bytes, length);
 	file_store(bytes, length);
-	plane = plane_fresh(&(struct plane_options){0});
+	plane = plane_fresh(&options);
 	CU_ASSERT_EQUAL(plane_read(plane), 0);
 	CU_ASSERT(was_said("snapshot: 11 flows taken up, 2 no longer valid, 0 out of time\n"));
 	/* what lives here already stays */

@@ -258,15 +258,15 @@ test_tuples(void)
 				packet.flags |= PACKET_DNS;
 			}
 		}
-		CU_ASSERT_EQUAL(
-			steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube, workers),
+		CU_ASSERT_EQUAL(steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube,
+					workers),
 			worker_of(&packet, workers));
 		/* and from the other side, where no address is virtual */
 		packet.flags &= (uint16_t)~PACKET_DNS;
 		packet.qube = QUBE_NONE;
 		packet.tuple.source = packet.tuple.destination;
-		CU_ASSERT_EQUAL(
-			steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube, workers),
+		CU_ASSERT_EQUAL(steer_tuple(&policy, &secret, bindings, &packet.tuple, packet.qube,
+					workers),
 			worker_of(&packet, workers));
 	}
 }

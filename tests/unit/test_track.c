@@ -101,22 +101,29 @@ test_udp(void)
 	}
 }
 
+/* The query goes one way, its answer the other; no other type belongs to the flow. */
 static void
 test_icmp_queries(void)
 {
-	static const uint8_t protocols[] = {IPPROTO_ICMP, IPPROTO_ICMPV6};
+	static const struct {
+		uint8_t protocol, query, answer;
+	} kinds[] = {{IPPROTO_ICMP, 8, 0}, {IPPROTO_ICMP, 13, 14}, {IPPROTO_ICMPV6, 128, 129}};
+	static const uint8_t types[] = {0, 8, 13, 14, 128, 129};
 
-	for (unsigned i = 0; i < RTE_DIM(protocols); i++) {
+	for (unsigned i = 0; i < RTE_DIM(kinds); i++) {
 		for (unsigned direction = 0; direction < 2; direction++) {
-			for (unsigned answer = 0; answer < 2; answer++) {
-				struct flow flow = flow_of(protocols[i], 0);
-				struct packet packet = packet_in(direction, protocols[i], i);
-				struct flow before = flow;
+			for (unsigned type = 0; type < RTE_DIM(types); type++) {
+				struct flow flow = flow_of(kinds[i].protocol, 0);
+				struct packet packet = packet_in(direction, kinds[i].protocol,
+					kinds[i].protocol == IPPROTO_ICMPV6);
+				struct flow before;
 
+				flow.state = kinds[i].query;
+				before = flow;
 				packet.flags = PACKET_ICMP_QUERY;
-				if (answer != 0)
-					packet.flags |= PACKET_ICMP_REPLY;
-				if (answer == direction) {
+				packet.icmp_type = types[type];
+				if (types[type] ==
+					(direction == 0 ? kinds[i].query : kinds[i].answer)) {
 					CU_ASSERT_EQUAL(track(&flow, &packet), TCP_PASS);
 					check_left(&flow, 60);
 					CU_ASSERT_EQUAL(

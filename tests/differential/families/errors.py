@@ -3,10 +3,11 @@
 
 import struct
 
-from packets import checksum
+from packets import DESTINATION_OPTIONS, HOP_BY_HOP, checksum
 from scenario import icmp_error, with_headers
-from packets import DESTINATION_OPTIONS, HOP_BY_HOP
 from world import PERSONAL, UPLINK, UPLINK6, WORK
+
+PAD = b"\x01\x04" + bytes(4)  # an option that says nothing
 
 # type, then codes
 ERRORS = {3: range(16), 11: (0, 1), 12: (0, 1, 2)}
@@ -179,9 +180,10 @@ def path_mtu(s):
     else:
         low, enough = struct.pack("!HH", 0, s.rng.choice((1, 68, 575))), struct.pack("!HH", 0, 576)
         kind, code = 3, 4
-    injection = error(s, "uplink", s.remote(7, flow.v6), flow.outside, kind, code, cut(s, sent), low)
+    router = s.remote(7, flow.v6)
+    injection = error(s, "uplink", router, flow.outside, kind, code, cut(s, sent), low)
     yield s.differs("error-implausible", injection)
-    yield error(s, "uplink", s.remote(7, flow.v6), flow.outside, kind, code, cut(s, sent), enough)
+    yield error(s, "uplink", router, flow.outside, kind, code, cut(s, sent), enough)
 
 
 def other_flow(s):
@@ -206,7 +208,8 @@ def other_flow(s):
 def about_nothing(s):
     """Errors of both sides when there never was a flow."""
     flow = s.udp()
-    yield error(s, "uplink", flow.real, flow.outside, *some_error(s, flow.v6), cut(s, flow.back().packet))
+    theirs = cut(s, flow.back().packet)
+    yield error(s, "uplink", flow.real, flow.outside, *some_error(s, flow.v6), theirs)
     yield error(
         s, flow.qube.name, flow.inside, flow.remote, *some_error(s, flow.v6), flow.out().packet
     )
@@ -217,7 +220,7 @@ def about_nothing(s):
 
 def about_itself(s):
     """A qube objects to its own packet, and the far end to its own."""
-    flow, sent = yield from opened(s, "udp")
+    flow, _ = yield from opened(s, "udp")
     kind, code = some_error(s, flow.v6)
     own = flow.out(s.data()).packet
     yield error(s, flow.qube.name, flow.inside, flow.remote, kind, code, own)
@@ -280,14 +283,16 @@ def quote_options(s):
     flow = s.udp()
     first = flow.out(s.data(size=40))
     if flow.v6:
-        first = with_headers(first, s.rng.choice(((DESTINATION_OPTIONS, b"\x01\x04" + bytes(4)), (HOP_BY_HOP, b"\x01\x04" + bytes(4)))))
+        first = with_headers(first, (s.rng.choice((DESTINATION_OPTIONS, HOP_BY_HOP)), PAD))
     else:
         first = flow.out(s.data(size=40), options=[b"\x94\x04\0\0"])
     out = yield first
     sent = out.uplink[0].raw if out.uplink else flow_packet(flow)
     kind, code = some_error(s, flow.v6)
-    yield error(s, "uplink", s.remote(7, flow.v6), flow.outside, kind, code, sent)
-    yield error(s, "uplink", s.remote(7, flow.v6), flow.outside, kind, code, sent[: (48 if flow.v6 else 24) + 8])
+    router = s.remote(7, flow.v6)
+    yield error(s, "uplink", router, flow.outside, kind, code, sent)
+    # 8 bytes behind the headers
+    yield error(s, "uplink", router, flow.outside, kind, code, sent[: 56 if flow.v6 else 32])
 
 
 def quote_of_fragment(s):
@@ -332,7 +337,7 @@ def zero_checksum(s):
 
 def about_error(s):
     """About an error there is no error."""
-    flow, sent = yield from opened(s, "udp")
+    flow, _ = yield from opened(s, "udp")
     kind, code = some_error(s, flow.v6)
     inner = error(s, flow.qube.name, flow.outside, flow.real, kind, code, flow.back().packet)
     yield error(s, "uplink", flow.real, flow.outside, kind, code, inner.packet)

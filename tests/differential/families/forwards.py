@@ -149,7 +149,7 @@ def internal_refused(s):
 def allowed(s):
     """Straight from qube to qube."""
     v6 = s.version()
-    name, sender, receiver, protocol, ports = s.rng.choice(ALLOWS)
+    _, sender, receiver, protocol, ports = s.rng.choice(ALLOWS)
     if protocol == "icmp":
         ping = s.ping(sender, remote=receiver.address(v6))
         yield ping.out()

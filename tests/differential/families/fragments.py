@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fragments of IPv4 and IPv6: in all orders, twice, too many, too few, and on top of each other.
 
-The kernel puts datagrams together as well (connection tracking needs them whole) and sends them on in
-fragments. How it cuts may differ, what arrives may not.
+The kernel puts datagrams together as well (connection tracking needs them whole) and sends them on
+in fragments. How it cuts may differ, what arrives may not.
 """
 
 import struct
 
 from packets import DESTINATION_OPTIONS, FRAGMENT, checksum
-from scenario import Raw, UDP, icmp_error, with_headers
-from world import GATEWAY, GATEWAY6, PERSONAL, UPLINK_MTU, VAULT, WORK
-
-LAST, MORE = False, True
+from scenario import Raw, icmp_error, with_headers
+from world import GATEWAY, GATEWAY6, PERSONAL, VAULT, WORK
 
 
 def piece(whole, offset, data, more, identification):
     """A fragment with these bytes at this offset."""
     if whole[0] >> 4 == 4:
         header = bytearray(whole[: (whole[0] & 15) * 4])
-        place = struct.unpack_from("!H", header, 6)[0] & 0x4000 | more << 13 | (offset >> 3 & 0x1FFF)
+        place = struct.unpack_from("!H", header, 6)[0] & 0x4000
+        place |= more << 13 | (offset >> 3 & 0x1FFF)
         struct.pack_into("!HHH", header, 2, len(header) + len(data), identification & 0xFFFF, place)
         header[10:12] = bytes(2)
         header[10:12] = struct.pack("!H", checksum(bytes(header)))
@@ -49,8 +48,7 @@ def cut(s, injection, sizes, identification=None):
 
 
 def part(injection, packet):
-    made = type(injection)(injection.port, packet, injection.flow)
-    return made
+    return type(injection)(injection.port, packet, injection.flow)
 
 
 def big(s, flow, make, size=None, **fields):

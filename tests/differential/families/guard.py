@@ -4,7 +4,7 @@
 import struct
 
 from packets import checksum
-from scenario import Injection, Raw, TCP, UDP
+from scenario import Injection, Raw, TCP, UDP, icmp_error
 from wire import ETHERTYPE, QUBE_FRAME, UPLINK_FRAME, mac
 from world import (
     BROKEN,
@@ -12,12 +12,9 @@ from world import (
     GATEWAY6,
     GHOST,
     PERSONAL,
-    QUBE_MAC,
     UPLINK,
     UPLINK6,
-    UPLINK_MAC,
     VAULT,
-    VIF_MAC,
     WORK,
 )
 
@@ -36,7 +33,8 @@ NEVER_FROM_OUTSIDE = (
     "224.0.0.1", "255.255.255.255", "240.0.0.1", "10.139.1.1",
 )
 NEVER_FROM_OUTSIDE6 = (
-    WORK.ip6, PERSONAL.ip6, UPLINK6, GATEWAY6, "::", "::1", "ff02::1", "::ffff:198.18.0.1", "fe80::1",
+    WORK.ip6, PERSONAL.ip6, UPLINK6, GATEWAY6, "::", "::1", "ff02::1", "::ffff:198.18.0.1",
+    "fe80::1",
 )
 
 
@@ -110,7 +108,8 @@ def frame(port, packet, to=None, sender=None, kind=None):
     """A frame with something else in its Ethernet header."""
     header = UPLINK_FRAME if port == "uplink" else QUBE_FRAME
     kind = ETHERTYPE[packet[0] >> 4] if kind is None else kind
-    return Injection(port, packet, frame=(to or header[:6]) + (sender or header[6:]) + kind + packet)
+    header = (to or header[:6]) + (sender or header[6:]) + kind
+    return Injection(port, packet, frame=header + packet)
 
 
 def other_station(s):
@@ -136,7 +135,8 @@ def tagged(s):
     flow = s.udp()
     packet = flow.out().packet
     inner = ETHERTYPE[packet[0] >> 4]
-    for kind in (b"\x81\x00\x00\x05" + inner, b"\x88\xa8\x00\x05" + inner, b"\x88\xcc", b"\x86\x00"):
+    tags = (b"\x81\x00\x00\x05", b"\x88\xa8\x00\x05")
+    for kind in (tags[0] + inner, tags[1] + inner, b"\x88\xcc", b"\x86\x00"):
         yield frame(flow.qube.name, packet, kind=kind)
 
 
@@ -220,7 +220,8 @@ def evil_bit(s):
 def last_hop_out(s):
     """A packet that may not go on, towards where the rules allow or not."""
     qube = s.rng.choice((WORK, PERSONAL, BROKEN))
-    remote = s.rng.choice(("203.0.113.9", "2001:2:3::9", s.remote(), s.remote(0, True), "192.0.2.9"))
+    remotes = ("203.0.113.9", "2001:2:3::9", s.remote(), s.remote(0, True), "192.0.2.9")
+    remote = s.rng.choice(remotes)
     kind = s.rng.choice(("udp", "tcp", "ping"))
     hops = s.rng.choice((1, 0))
     flow = getattr(s, kind)(qube, remote=remote)
@@ -271,8 +272,6 @@ def last_hop_invalid(s):
 
 def last_hop_error(s):
     """About an ICMP error there is none."""
-    from scenario import icmp_error
-
     quote = s.udp(v6=False).back().packet
     layer = icmp_error(3, 3, quote)
     yield s.from_qube(WORK, s.remote(), layer, ttl=1, proto=1)

@@ -60,10 +60,10 @@ def two_questions(s):
     """One identifier for two kinds of question."""
     flows = [s.ping(WORK, v6=False, kind=kind, remote=s.remote()) for kind in ("echo", "timestamp")]
     s.rng.shuffle(flows)
-    for flow in flows:
-        yield flow.out()
-    for flow in s.rng.sample(flows, 2):
-        yield flow.back()
+    yield flows[0].out()
+    yield s.differs("icmp-second-question", flows[1].out())
+    yield flows[0].back()
+    yield s.differs("icmp-second-question", flows[1].back())
 
 
 def strangers(s):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is for the firewall itself: the gateway's services, ARP and neighbour discovery."""
 
+import ipaddress
 import struct
 
 from packets import checksum
@@ -12,7 +13,6 @@ from world import (
     GHOST,
     PERSONAL,
     QUBE_MAC,
-    ROUTER,
     ROUTER_MAC,
     UPLINK,
     UPLINK6,
@@ -39,7 +39,7 @@ def refused_services(s):
     for _ in range(3):
         destination = GATEWAY6 if v6 else GATEWAY
         port = s.rng.choice((22, 53, 67, 80, 443, 8082))
-        layer = s.rng.choice((TCP(sport=s.port(), dport=port, flags="S"), UDP(sport=s.port(), dport=port)))
+        layer = s.rng.choice((TCP, UDP))(sport=s.port(), dport=port)
         yield s.from_qube(s.qube(), destination, layer)
 
 
@@ -90,7 +90,8 @@ def timestamp(s):
 
 
 def other_icmp6(s):
-    for kind in s.rng.sample([k for k in range(256) if k not in (128, 133, 134, 135, 136, 137, 139)], 4):
+    answered = (128, 133, 134, 135, 136, 137, 139)
+    for kind in s.rng.sample([kind for kind in range(256) if kind not in answered], 4):
         yield s.from_qube(WORK, GATEWAY6, message(s, kind, v6=True))
 
 
@@ -117,7 +118,8 @@ def ip4(address):
 
 
 def arp_of(qube, operation, sender, target, sender_mac=QUBE_MAC, to=EVERYBODY):
-    return Injection(qube.name, None, frame=arp(operation, to, mac(sender_mac), ip4(sender), NOBODY, ip4(target)))
+    frame = arp(operation, to, mac(sender_mac), ip4(sender), NOBODY, ip4(target))
+    return Injection(qube.name, None, frame=frame)
 
 
 def arp_from_qube(s):
@@ -158,8 +160,6 @@ def arp_on_the_uplink(s):
 
 def solicitation(source, target, to=None, hops=255, kind=135, option=True, port="work"):
     """A neighbour solicitation, or another message of its shape."""
-    import ipaddress
-
     source, target = (ipaddress.ip_address(a).packed for a in (source, target))
     group = bytes.fromhex("ff0200000000000000000001ff") + target[13:]
     to = ipaddress.ip_address(to).packed if to else group

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Random rules, met by random packets; and each kind of refusal, met by each kind of packet."""
 
+import ipaddress
+
 from scenario import IP, Raw, TCP, UDP
 from world import (
     BROKEN,
@@ -10,6 +12,7 @@ from world import (
     RANDOM_TYPES,
     VAULT,
     WORK,
+    random_rules,
 )
 
 # Hosts of the uplink's own link that answer nothing but ARP.
@@ -19,25 +22,46 @@ REFUSED, REFUSED6 = "203.0.113.9", "2001:2:3::9"
 UNNAMED, UNNAMED6 = "192.0.2.9", "2001:2:4::9"
 
 
+def first_packet(s, n, qube, remote, protocol, number):
+    """What opens a flow: @number is a port or an ICMP type."""
+    v6 = ":" in remote
+    if protocol == "tcp":
+        return s.tcp(qube, remote=remote, service=number, n=n).out("S")
+    if protocol == "udp":
+        return s.udp(qube, remote=remote, service=number, n=n).out()
+    if protocol == "icmp":
+        kind = "timestamp" if number == 13 and not v6 else "echo"
+        return s.ping(qube, remote=remote, n=n, kind=kind).out()
+    # of one qube only: without ports, two cannot share a remote host
+    return s.from_qube(WORK, remote, Raw(s.data()), proto=ESP)
+
+
 def at_random(s):
     """Destinations, protocols and ports from where the rules have theirs."""
     v6 = s.rng.random() < 0.4
     qube = s.qube()
     for n in range(8):
-        remote = s.random_remote(v6)
-        kind = s.rng.choice(("tcp", "udp", "ping", "timestamp", "other"))
-        service = s.rng.choice(RANDOM_PORTS)
-        if kind == "tcp":
-            yield s.tcp(qube, remote=remote, service=service, n=n).out("S")
-        elif kind == "udp":
-            yield s.udp(qube, remote=remote, service=service, n=n).out()
-        elif kind == "ping":
-            yield s.ping(qube, remote=remote, n=n).out()
-        elif kind == "timestamp" and not v6:
-            yield s.ping(qube, remote=remote, n=n, kind="timestamp").out()
-        else:
-            # of one qube only: without ports, two cannot share a remote host
-            yield s.from_qube(WORK, remote, Raw(s.data()), proto=ESP)
+        protocol = s.rng.choice(("tcp", "udp", "icmp", "icmp", None))
+        number = s.rng.choice(RANDOM_TYPES if protocol == "icmp" else RANDOM_PORTS)
+        yield first_packet(s, n, qube, s.random_remote(v6), protocol, number)
+
+
+def aimed(s):
+    """At the edges of single rules: the first and last address and port, and those beside them."""
+    qube = s.qube()
+    for n in range(8):
+        rule = dict(token.split("=") for token in s.rng.choice(random_rules(qube, s.seed)).split())
+        network = ipaddress.ip_network(rule.get("dst4") or rule.get("dst6"), strict=False)
+        first, last = network.network_address, network.broadcast_address
+        remote = s.rng.choice((first, last, first, last, first - 1, last + 1))
+        protocol = rule.get("proto") or s.rng.choice(("tcp", "udp", "icmp", None))
+        if s.rng.random() < 0.1:
+            protocol = s.rng.choice(("tcp", "udp", "icmp", None))
+        low, high = map(int, rule.get("dstports", "1-65535").split("-"))
+        number = s.rng.choice((low, high, low - 1, high + 1, (low + high) // 2))
+        if protocol == "icmp":
+            number = int(rule.get("icmptype", 8))
+        yield first_packet(s, n, qube, str(remote), protocol, min(65535, max(1, number)))
 
 
 # Each kind of refusal: who, whom, and with which packets: None for all.
@@ -180,7 +204,8 @@ def tunnel(s):
 
 
 SCENARIOS = (
-    (at_random, 150),
+    (at_random, 60),
+    (aimed, 120),
     (refusal, 120),
     (refused_often, 10),
     (refused_answer, 6),

@@ -258,6 +258,18 @@ def acknowledgement_edges(s):
     yield flow.back("PA", s.data(size=50))
 
 
+def old_acknowledgement(s):
+    """Data with an acknowledgement from long ago, and what acknowledges that data."""
+    flow = s.tcp(window=8192)
+    yield from flow.handshake()
+    start = flow.a.next
+    for _ in range(9):
+        yield flow.out("PA", s.data(size=1000))
+        yield flow.back("A")
+    yield flow.back("PA", s.data(size=300), ack=start + s.rng.choice((0, 1000, 8000)))
+    yield flow.out("A")
+
+
 def overshoot(s):
     """More than the window allows, which the other end takes and acknowledges all the same."""
     flow = s.tcp(window=s.rng.choice((512, 8192)), scale=0)
@@ -345,7 +357,7 @@ def odd_options(s):
 def broken_options(s):
     """Option lengths of 0, 1, and beyond the header."""
     flow = s.tcp()
-    bad = s.rng.choice((b"\x02\x00\x05\xb4", b"\x03\x01\x07\x00", b"\x08\x28\x00\x00", b"\x05\x02\x01\x01"))
+    bad = bytes.fromhex(s.rng.choice(("020005b4", "03010700", "08280000", "05020101")))
     when = s.rng.randrange(3)
     for n, (end, flags) in enumerate(((flow.out, "S"), (flow.back, "SA"), (flow.out, "A"))):
         injection = end(flags)
@@ -404,6 +416,10 @@ def reset_in_life(s):
     offset = s.rng.choice((0, 1, 100, 8000, 9000, -1, -50, -100, -101, -9000, HALF - 9999, 100000))
     reset = end(s.rng.choice(("R", "RA")), seq=sender.next + offset, keep=True)
     yield s.differs("reset-beyond-window", reset) if offset == 9000 else reset
+    if offset in (1, 100, 8000) and flow.a.window == 8192:
+        # it has closed nothing: a SYN is still one in an open connection
+        yield flow.out("S", keep=True, seq=flow.a.next + 200000)
+        yield flow.out("A")
     # the other end's challenge, data as before, and the reset that then comes
     other = flow.back if end == flow.out else flow.out
     yield other("A", keep=True)
@@ -445,6 +461,19 @@ def syn_in_life(s):
     else:
         yield flow.out("PA", s.data())
         yield flow.back("A")
+
+
+def syn_in_last_ack(s):
+    """A SYN when both ends are done but for the last ACK, and the challenge that answers it."""
+    flow = s.tcp()
+    yield from flow.handshake()
+    yield flow.out("FA")
+    yield flow.back("FA")
+    yield flow.out("S", seq=flow.a.next + 5000, keep=True)
+    yield flow.back("A")
+    yield flow.out("S", seq=flow.a.next + 5000, keep=True)
+    yield flow.out("A")
+    yield flow.back("A")
 
 
 def syn_back_in_life(s):
@@ -607,6 +636,7 @@ SCENARIOS = (
     (after_refusal, 6),
     (blind_reset_of_syn, 12),
     (syn_answers, 15),
+    (old_acknowledgement, 10),
     (overshoot, 10),
     (acks_before_handshake, 30),
     (fast_open, 6),
@@ -626,6 +656,7 @@ SCENARIOS = (
     (checksum_wrong, 6),
     (reset_in_life, 60),
     (syn_in_life, 40),
+    (syn_in_last_ack, 5),
     (syn_back_in_life, 12),
     (reopen, 30),
     (reopen_from_outside, 15),

@@ -58,12 +58,18 @@ def checksum_that_becomes_zero(s):
     """A sum of zero is sent as all ones, also when only the translation makes it so."""
     flow = s.udp()
     yield flow.out()
-    # the sum is that of all 16 bit words: vary one of them until the sum comes to each of these
-    for wanted in (0xFFFF, 0x0001, 0xFFFE):
-        for make in (flow.out, flow.back):
-            sum_now = make(s.data(size=8) + b"\0\0").packet[26 if not flow.v6 else 46 :][:2]
-            word = (int.from_bytes(sum_now, "big") - wanted) % 0xFFFF
-            yield make(s.data(size=8) + word.to_bytes(2, "big"))
+    data = s.data(size=8)
+    at = 46 if flow.v6 else 26
+    for wanted in (0, 1, 0xFFFE):
+        # the last word is what the sum lacks when it is that of the packet as it leaves
+        layer = UDP(sport=flow.external, dport=flow.service) / Raw(data + bytes(2))
+        left = bytes(s.ip(flow.outside, flow.remote) / layer)[at : at + 2]
+        word = (int.from_bytes(left, "big") - wanted) % 0xFFFF
+        yield flow.out(data + word.to_bytes(2, "big"))
+        layer = UDP(sport=flow.service, dport=flow.port) / Raw(data + bytes(2))
+        left = bytes(s.ip(flow.remote, flow.inside) / layer)[at : at + 2]
+        word = (int.from_bytes(left, "big") - wanted) % 0xFFFF
+        yield flow.back(data + word.to_bytes(2, "big"))
 
 
 def checksum_wrong(s):
