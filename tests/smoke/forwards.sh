@@ -73,7 +73,7 @@ qube = work
 [forward datagrams]
 forwardtype = external
 proto = udp
-srcports = 7000-7001
+srcports = 7000-7002
 qube = work
 [forward names]
 forwardtype = external
@@ -104,7 +104,7 @@ qube = work
 [forward inside-datagrams]
 forwardtype = internal
 proto = udp
-srcports = 7000
+srcports = 7000-7002
 qube = work
 [allow ping]
 from = personal
@@ -130,6 +130,8 @@ world_up() {
 		policy=drop
 		action=accept dst4=$work/32 proto=tcp dstports=8080
 		action=accept dst6=$work6/128 proto=tcp dstports=8080
+		action=accept proto=udp dstports=7000-7002
+		action=accept proto=icmp
 	RULES
     qube_rules personal <<-RULES
 		policy=drop
@@ -137,7 +139,7 @@ world_up() {
 		action=accept dst6=$work6/128 proto=tcp dstports=8080
 		action=accept dst4=$work/32 proto=tcp dstports=8082-8083
 		action=accept dst6=$work6/128 proto=tcp dstports=8082-8083
-		action=accept proto=udp dstports=7000-7001
+		action=accept proto=udp dstports=7000-7002
 		action=accept proto=icmp
 	RULES
     in_background "$WORLD/server.log" in_qube work "$PYTHON" \
@@ -224,13 +226,16 @@ check_internal() {
 }
 
 check_allow() {
-    local family
+    local family before
     for family in 4 6; do
         in_qube personal ping -q -c 2 -i 0.2 -W 2 "$(of $family work)" >/dev/null ||
             fail "IPv$family: personal cannot ping work"
         ok "IPv$family, allowed: personal pings work"
+        # whose own rules would let it
+        before=$(drops inter-qube)
         ! in_qube work ping -q -c 1 -W 1 "$(of $family personal)" >/dev/null ||
             fail "IPv$family: work pings personal"
+        (($(drops inter-qube) > before)) || fail "inter-qube was not counted: $(counter drops)"
         ok "IPv$family, but not the other way"
         expect "IPv$family, allowed: TCP from personal to work" \
             "$(of $family personal) * 8082" "$(who personal "$(of $family work)" 8082)"
@@ -248,6 +253,28 @@ check_allow() {
         who personal "$work" 8082
     qube_rules personal <"$WORLD/rules.before"
     sluice_reload || fail "refused: $RELOAD_SAID"
+}
+
+# What the target's kernel says, and datagrams in fragments, find their way through every kind.
+check_errors_and_fragments() {
+    local family kind place address
+    for family in 4 6; do
+        while read -r kind place address; do
+            # of 7000 to 7002 the last is closed
+            expect "IPv$family, $kind, a closed port behind it" ECONNREFUSED \
+                "$(ask "$place" "$(of $family "$address")" 7002)"
+            expect "IPv$family, $kind, 9000 bytes" "9000 bytes" \
+                "$(ask "$place" "$(of $family "$address")" 7000 --size 9000)"
+            expect "IPv$family, $kind, 60000 bytes" "60000 bytes" \
+                "$(ask "$place" "$(of $family "$address")" 7000 --size 60000)"
+        done <<-KINDS
+			external uplink UPLINK
+			internal personal GATEWAY
+			hairpin personal UPLINK
+			own-forward work GATEWAY
+			own-hairpin work UPLINK
+		KINDS
+    done
 }
 
 # --- under live connections ---------------------------------------------------------------------
@@ -355,6 +382,7 @@ main() {
     check_external
     check_internal
     check_allow
+    check_errors_and_fragments
     check_changes
     check_expiry
     sluice_stop || fail "sluiced ended with status $? on SIGTERM"

@@ -156,9 +156,13 @@ check_hops() {
         hops=([1]=$(of $family GATEWAY) [2]=$(of $family HOST) [3]=$(of $family MID))
         expired="11/0"
         [[ $family == 4 ]] || expired="3/0"
+        expect "IPv$family, a datagram that opens a flow" "$(of $family UPLINK) 4100 7000" \
+            "$(ask --bind 4100 "$far" 7000)"
         for hop in 1 2 3; do
             expect "IPv$family, a datagram of $hop hops" "${hops[$hop]} $expired" \
                 "$(ask --path --ttl "$hop" "$far" 7009)"
+            expect "IPv$family, the same in the open flow" "${hops[$hop]} $expired" \
+                "$(ask --bind 4100 --path --ttl "$hop" "$far" 7000)"
             expect "IPv$family, a ping of $hop hops" "From ${hops[$hop]} *exceeded*" \
                 "$(in_qube work ping -n -c 1 -W 2 -t "$hop" "$far" | grep -i exceeded)"
         done
@@ -209,6 +213,28 @@ check_path_mtu() {
             "$(ask --path --df --size 1450 "$far" 7000)"
         expect "IPv$family, one that fits exactly" "* bytes" \
             "$(ask --df --size $((NARROW - (family == 4 ? 28 : 48))) "$far" 7000)"
+    done
+}
+
+# A server in the qube, behind a forward: what the router says about its packets is about a flow that
+# others opened.
+check_path_mtu_of_forward() {
+    local family
+    printf '%s\n' "[forward web]" "forwardtype = external" "proto = tcp" "srcports = 8080" \
+        "dstports = 80" "qube = work" >>"$WORLD/sluice.conf"
+    sluice_reload || fail "refused: $RELOAD_SAID"
+    mkdir "$WORLD/www-work"
+    cp "$WORLD/www/download" "$WORLD/www-work/download"
+    in_background "$WORLD/www-work.log" in_qube work "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/uplink_host.py" "$WORLD/www-work" 80 -- 9
+    wait_for 10 "the web server in the qube" test -e "$WORLD/www-work/ready"
+    for family in 4 6; do
+        paths_forget
+        in_far curl -sS --noproxy '*' --max-time 60 \
+            "http://$(in_url "$(of $family UPLINK)"):8080/download" |
+            cmp -s - "$WORLD/www/download" || fail "IPv$family: what was downloaded differs"
+        expect "IPv$family, path MTU that a server behind a forward has learned" "$NARROW" \
+            "$(path_mtu work "$(of $family FAR)")"
     done
 }
 
@@ -367,6 +393,7 @@ main() {
     check_masquerade
     check_hops
     check_path_mtu
+    check_path_mtu_of_forward
     check_fragments
     check_narrow_uplink
     check_mss_clamp
