@@ -316,8 +316,8 @@ TABLE = {
         sluice=silence,
     ),
     "icmp-second-question": Row(
-        "towards one host an identifier stands for one kind of question at a time: the second would "
-        "ride on what the rules said of the first",
+        "towards one host an identifier stands for one kind of question at a time: the second "
+        "would ride on what the rules said of the first",
         kernel=passes,
         sluice=silence,
     ),

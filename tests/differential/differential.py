@@ -4,8 +4,10 @@
 
     differential.py write DIRECTORY [--seed N] [--workers N]
         write sluice.conf, the rules files, oracle.nft, and what run.sh needs to know
-    differential.py run [--seed N] [--scenario N]... [--control SOCKET] [FAMILY...]
+    differential.py run [--seed N] [--scenario N]... [--details FILE] [FAMILY...]
         run the scenarios, in the namespace where the far ends of all links are
+    differential.py constant NAME
+        a constant of world.py
     differential.py list
         the families, and how many scenarios each has
 
@@ -17,9 +19,11 @@ import argparse
 import collections
 import importlib
 import itertools
+import json
 import pathlib
 import re
 import struct
+import subprocess
 import sys
 import time
 
@@ -61,6 +65,7 @@ AGAIN_AT_ONCE, AGAIN_AT_MOST = 10, 300
 LATE_S = 0.08  # when one world put out less than the other, it gets so long for the rest
 SHOWN = 20
 FLOW = ("protocol", "source", "destination", "sport", "dport", "id", "quote.sport", "quote.dport")
+CONTROL = pathlib.Path(__file__).resolve().parent.parent / "smoke" / "control.py"
 MARKER = re.compile(rb"<(\d{5})>")
 
 
@@ -140,14 +145,14 @@ class Pair:
         self.step_number += 1
         return any(self.alive)
 
-    def collect(self, arrived):
-        """Take what came out, and compare it."""
+    def collect(self, arrived, reasons):
+        """Take what came out, and compare it. @reasons: what sluice has dropped packets for."""
         self.outcomes = [Outcome(packets) for packets in arrived]
         for step, outcome in zip(self.steps, self.outcomes):
             for injection in step.injections if step else ():
                 if injection.flow:
                     injection.flow.observe(outcome)
-        self.transcript.append((list(self.steps), list(self.outcomes)))
+        self.transcript.append((list(self.steps), list(self.outcomes), reasons))
         problem = self.compare()
         if problem:
             self.problems.append((self.step_number, problem))
@@ -253,7 +258,7 @@ class Pair:
         """For people: every step up to the first wrong one, what went in, and what came out."""
         wrong = dict(self.problems)
         last = max(wrong, default=len(self.transcript)) if not all_steps else len(self.transcript)
-        for number, (steps, outcomes) in enumerate(self.transcript[:last], 1):
+        for number, (steps, outcomes, reasons) in enumerate(self.transcript[:last], 1):
             yield f"  step {number}" + (f" ({steps[0].row})" if steps[0] and steps[0].row else "")
             shown = [list(map(describe, step.injections)) if step else [] for step in steps]
             if shown[0] == shown[1]:
@@ -266,6 +271,8 @@ class Pair:
                     yield f"    {side}  {packet!r}"
                 if not outcome:
                     yield f"    {side}  -"
+            if reasons:
+                yield f"            sluice counts {', '.join(reasons)}"
             for line in wrong.get(number, ()):
                 yield f"    !!! {line}"
 
@@ -279,8 +286,10 @@ def describe(injection):
 class Runner:
     """Runs scenarios and counts."""
 
-    def __init__(self, wire, seed):
+    def __init__(self, wire, seed, control=None):
         self.wire, self.seed = wire, seed
+        self.control = control  # for the reasons of single scenarios: sluiced's socket
+        self.drops = collections.Counter()
         # before Linux 6.12 all namespaces share one limit of ICMP errors: 1000 a second, 50 at once
         self.shared_limit = not pathlib.Path("/proc/sys/net/ipv4/icmp_msgs_per_sec").exists()
         self.at_once = 40 if self.shared_limit else AT_ONCE
@@ -326,10 +335,18 @@ class Runner:
             frames = [early + late for early, late in zip(frames, self.wire.take())]
             arrived, strays = self.sort(active, frames)
         self.strays += strays
+        reasons = self.reasons() if self.control else []
         for slot, pair in active.items():
-            pair.collect(arrived[slot])
+            pair.collect(arrived[slot], reasons)
         if self.shared_limit:
             time.sleep(0.05)
+
+    def reasons(self):
+        """The drop reasons that sluice has counted since the last time."""
+        ask = [sys.executable, CONTROL, self.control, "counters", "drops"]
+        drops = collections.Counter(json.loads(subprocess.check_output(ask)))
+        new, self.drops = drops - self.drops, drops
+        return [f"{name} {count}" for name, count in new.items()]
 
     @staticmethod
     def sort(active, frames):
@@ -387,7 +404,7 @@ def report_silent(pairs):
     """Name the scenarios that say only that nothing comes out: they must not become many."""
     spoken, silent = set(), set()
     for pair in pairs:
-        heard = any(outcome for _, outcomes in pair.transcript for outcome in outcomes)
+        heard = any(outcome for _, outcomes, _ in pair.transcript for outcome in outcomes)
         (spoken if heard else silent).add(f"{pair.entry[0]}/{pair.entry[1].__name__}")
     print("silent in both worlds: " + ", ".join(sorted(silent - spoken)))
 
@@ -396,7 +413,8 @@ def report_rows(used, complete):
     """Say how often each named difference was needed. Returns the rows that nothing needs."""
     print("intended differences:")
     for name, row in TABLE.items():
-        print(f"  {used[name]:5d}  {name}: {row.reason}")
+        if used[name] or complete:
+            print(f"  {used[name]:5d}  {name}: {row.reason}")
     return [name for name in TABLE if not used[name]] if complete else []
 
 
@@ -414,7 +432,9 @@ def run(options):
     complete = len(entries) == total
     wire = Wire([World("kernel", "k"), World("sluice", "s")])
     warm_up(wire)
-    runner = Runner(wire, options.seed)
+    runner = Runner(wire, options.seed, options.control if options.scenario else None)
+    if runner.control:
+        runner.reasons()
     pairs, suspicious = [], []
     for batch in batches(entries, 1 if options.scenario else runner.at_once):
         for pair in runner.run(batch):
@@ -513,6 +533,7 @@ def main():
     one.add_argument("--seed", type=int, default=1)
     one = commands.add_parser("run")
     one.add_argument("family", nargs="*")
+    one.add_argument("--control", help="the socket of sluiced")
     one.add_argument("--details", help="a file that everything wrong is written to")
     one.add_argument("--scenario", type=int, action="append")
     one.add_argument("--seed", type=int, default=1)

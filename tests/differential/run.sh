@@ -121,7 +121,8 @@ kernel_world_start
 sluice_start
 
 # in the background, so that signals are heard
-in_far "$PYTHON" "$HERE/differential.py" run --seed "$seed" "${run_options[@]}" </dev/null &
+in_far "$PYTHON" "$HERE/differential.py" run --seed "$seed" \
+    --control "$WORLD/control.sock" "${run_options[@]}" </dev/null &
 WORLD_PIDS+=($!)
 status=0
 wait $! || status=$?

@@ -205,7 +205,7 @@ def tunnel(s):
 
 SCENARIOS = (
     (at_random, 60),
-    (aimed, 120),
+    (aimed, 200),
     (refusal, 120),
     (refused_often, 10),
     (refused_answer, 6),

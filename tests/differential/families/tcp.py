@@ -661,7 +661,7 @@ SCENARIOS = (
     (reopen, 30),
     (reopen_from_outside, 15),
     (late_segments, 30),
-    (walk, 150),
+    (walk, 300),
     (clash, 20),
     (clash_elsewhere, 8),
     (several_remotes, 10),
