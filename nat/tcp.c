@@ -249,8 +249,11 @@ sack_highest(const struct tcp_segment *segment)
 {
 	uint32_t highest = segment->acknowledgement;
 	const uint8_t *option = NULL;
-	uint8_t length = option_find(segment, OPTION_SACK, &option);
+	uint8_t length;
 
+	if ((segment->flags & SYN) != 0)
+		return highest;
+	length = option_find(segment, OPTION_SACK, &option);
 	if (length % SACK_BLOCK != 2)
 		return highest;
 	for (unsigned at = 2; at < length; at += SACK_BLOCK) {
@@ -518,7 +521,24 @@ syn_confirm(struct flow *flow)
 		end->flags = TCP_END_SCALES;
 	}
 	memset(&flow->tcp[DIRECTION_REPLY], 0, sizeof(flow->tcp[DIRECTION_REPLY]));
+}
+
+/*
+ * Whoever goes on has not forgotten, or has begun anew with the SYN that is remembered. The window
+ * of that one is not: until now no more was known than what is the most it can have been.
+ */
+static void
+syn_forget(struct flow *flow, const struct tcp_segment *segment, uint8_t old)
+{
+	struct tcp_end *sender = &flow->tcp[DIRECTION_ORIGINAL];
+	struct tcp_end *receiver = &flow->tcp[DIRECTION_REPLY];
+	uint32_t window = (uint32_t)segment->window << sender->scale;
+
 	flow->syn_end = 0;
+	if (old != TCP_STATE_SYN_RECV)
+		return;
+	window_set(sender, RTE_MAX(window, receiver->end - segment->acknowledgement));
+	receiver->max_end = later(receiver->end, segment->acknowledgement + window + (window == 0));
 }
 
 static enum tcp_track
@@ -682,10 +702,9 @@ tcp_track(struct flow *flow, enum direction direction, const struct tcp_segment 
 	if (unlikely(track != TCP_PASS))
 		return track;
 
-	/* Whoever goes on with what is open has not forgotten it. */
 	if (unlikely(flow->syn_end != 0 && direction == DIRECTION_ORIGINAL &&
 		     (kind == SEGMENT_ACK || kind == SEGMENT_FIN)))
-		flow->syn_end = 0;
+		syn_forget(flow, segment, old);
 	/* Both have sent a SYN/ACK (simultaneous open): the next ACK of either completes it. */
 	if (unlikely(next == TCP_STATE_SYN_RECV && kind == SEGMENT_ACK &&
 		     has_acknowledged(&flow->tcp[DIRECTION_ORIGINAL])))
