@@ -429,7 +429,14 @@ def filter_address():
         inbound(case, server, 4001, 50502).no_udp(time + 5.1, THERE, "no-flow")
     # port 0 is nobody's, above all not everybody's
     inbound(case, SERVER, 0, 50500).no_udp(20, THERE, ANY)
-    # when it has had no flow for long, the host is a stranger again
+    # when it has had no flow for long, the host is a stranger again, whoever else the port knows
+    gone, known = (masquerade(case, WORK, 50510, host, 4000) for host in (SERVER, OTHER_SERVER))
+    gone.udp(30, THERE)
+    for time in (30, 130, 230):
+        known.udp(time + 0.1, THERE)
+        known.udp(time + 0.2, BACK)
+    inbound(case, SERVER, 4001, 50510).no_udp(240, THERE, "no-flow")
+    inbound(case, OTHER_SERVER, 4001, 50510).udp(240.1, THERE)
     inbound(case, SERVER, 4009, 50500).no_udp(400, THERE, "no-flow")
 
 
