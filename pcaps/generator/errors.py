@@ -463,11 +463,13 @@ def path_mtu():
     frame, _ = path6.frames(THERE, sized(3000, 48))
     parts = packets.cut(ip_bytes(frame), [1448], 0x50000001)
     case.drop(7, "work", frame, "too-big", "policy", too_big(frame, "work", 1400), parts=parts)
-    # the gateway's own answers keep to it, too
-    for index, (gateway, six) in enumerate(((GATEWAY, False), (GATEWAY6, True))):
-        frame = from_qube(WORK, gateway, ping(9, data=bytes(range(250)) * 12, v6=six))
+    # the gateway's own answers keep to it, too, each with an identification of its own
+    for index in range(4):
+        six = index % 2 == 1
+        data = bytes(range(250)) * 12
+        frame = from_qube(WORK, GATEWAY6 if six else GATEWAY, ping(9, index, data, v6=six))
         whole = pong(frame, "work")
-        number = 0x50000002 if six else 0x5050
+        number = (0x50000002 if six else 0x5050) + index
         length = 1248 if six else 1280
         parts = packets.cut(ip_bytes(frame), [length, length], number)
         answers = packets.cut_to(ip_bytes(whole), 1300, number)

@@ -225,6 +225,85 @@ def forward_expired():
     connect(case, PERSONAL, 8080).open(3)
 
 
+def reset(path, to, sequence, acknowledgement):
+    """The RST that ends a connection for the end that gets what goes in direction @p to: from the
+    other one as it knows it, with the number it expects. All else is our choice."""
+    source, source_port, destination, destination_port = path.ends(to)[1]
+    port = path.port[not to]
+    layer = TCP(
+        sport=source_port,
+        dport=destination_port,
+        flags="RA",
+        seq=sequence % 2**32,
+        ack=acknowledgement % 2**32,
+        window=0,
+    )
+    fields = {"hlim": 64} if is_v6(source) else {"id": 0, "ttl": 64}
+    ether = Ether(src=our_mac(port), dst=mac_beyond(port, destination))
+    return port, ether / ip(source, destination, **fields) / layer
+
+
+@a_case
+def forward_ended():
+    case = Case(
+        "forward-ended",
+        "A forward ends while it is used: connections through it are reset at both ends with the "
+        "next packet of either, with the numbers these expect, and so is who goes on. Datagrams "
+        "are refused. What the qube opened itself goes on.",
+        proves=["RFC 5961 section 3.2"],
+        sections=forward("web", "external", "tcp", "8080", "80", expire=BASE_NS // 10**9 + 600)
+        + forward("game", "external", "udp", "27015", expire=BASE_NS // 10**9 + 600),
+    )
+    case.tracked = False
+    own = connect(case, WORK, 50250).open(0)
+    remotes = (FAR_HOST, FAR_HOST6)
+    webs = [Connection(inbound(case, remote, 50251, 8080, qube_port=80)) for remote in remotes]
+    games = [inbound(case, remote, 50252, 27015) for remote in remotes]
+    more = [inbound(case, remote, 50253, 27015) for remote in remotes]
+    for index, web in enumerate(webs):
+        web.open(1 + index)
+        web.out(1.1 + index, "PA", b"request")
+        web.back(1.2 + index, "PA", bytes(1000))
+        web.out(1.3 + index, "A")
+        for path in (games[index], more[index]):
+            path.udp(500 + index, THERE)
+            path.udp(500.1 + index, BACK)
+        web.out(590 + index, "PA", b"still here")
+        web.back(590.1 + index, "A")
+    for index, web in enumerate(webs):
+        # the far end, or the qube, is the next to say something
+        time = 610 + index
+        direction = THERE if index == 0 else BACK
+        _, make = web.layer(direction, "PA", b"late", {})
+        frame, _ = web.path.frames(direction, make)
+        sent = [
+            reset(web.path, THERE, web.next[THERE], web.next[BACK]),
+            reset(web.path, BACK, web.next[BACK], web.next[THERE]),
+        ]
+        at = web.path.port[direction]
+        verdict = {"verdict": "drop", "rule": ANY}
+        case.add(time, at, frame, sent, reason="no-longer-allowed", **verdict)
+        # who has not heard, hears it again
+        for step, direction in enumerate((BACK, THERE)):
+            _, make = web.layer(direction, "PA", b"more", {})
+            frame, _ = web.path.frames(direction, make)
+            again = reset(web.path, not direction, web.next[not direction], web.next[direction] + 4)
+            when = time + 2 + step
+            at = web.path.port[direction]
+            case.add(when, at, frame, [again], reason="flow-refused", **verdict)
+        web.no_out(time + 15, "A", "no-flow")
+        web.no_back(time + 15.1, "A", "tcp-state", rule=None)
+        # silence for the far end, an answer for the qube, and nothing afterwards
+        games[index].no_udp(time + 20, THERE, "no-longer-allowed", rule=ANY)
+        games[index].no_udp(time + 21, THERE, "no-flow")
+        more[index].no_udp(
+            time + 22, BACK, "no-longer-allowed", rule=ANY, answer=prohibited
+        )
+        Connection(inbound(case, remotes[index], 50254, 8080)).no_out(time + 23, "S", "no-flow")
+    own.out(700, "PA", b"goes on")
+    own.back(700.1, "A")
+
+
 @a_case
 def allow_inter_qube():
     case = Case(
@@ -350,7 +429,14 @@ def filter_address():
         inbound(case, server, 4001, 50502).no_udp(time + 5.1, THERE, "no-flow")
     # port 0 is nobody's, above all not everybody's
     inbound(case, SERVER, 0, 50500).no_udp(20, THERE, ANY)
-    # when it has had no flow for long, the host is a stranger again
+    # when it has had no flow for long, the host is a stranger again, whoever else the port knows
+    gone, known = (masquerade(case, WORK, 50510, host, 4000) for host in (SERVER, OTHER_SERVER))
+    gone.udp(30, THERE)
+    for time in (30, 130, 230):
+        known.udp(time + 0.1, THERE)
+        known.udp(time + 0.2, BACK)
+    inbound(case, SERVER, 4001, 50510).no_udp(240, THERE, "no-flow")
+    inbound(case, OTHER_SERVER, 4001, 50510).udp(240.1, THERE)
     inbound(case, SERVER, 4009, 50500).no_udp(400, THERE, "no-flow")
 
 

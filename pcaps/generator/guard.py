@@ -31,7 +31,7 @@ def spoofed():
                 continue
             frame = from_uplink(source, udp(44002, 53), destination=destination, mac=ROUTER_MAC)
             case.drop(7 + index + step / 10, "uplink", frame, "downstream-source")
-    # although those of qubes are unique local addresses, see martians6
+    # those of qubes are unique local addresses, too, which is the lesser wrong (martians6)
     for index, source in enumerate((WORK.ip6, GATEWAY6, UPLINK6)):
         frame = from_uplink(
             source, udp(44003, 53), destination="2001:2:0:50::99", mac=ROUTER_MAC

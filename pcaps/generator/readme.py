@@ -10,8 +10,6 @@ UNREACHABLE = {
     "mac-unknown": "a replay learns a qube's MAC from any packet",
     "flows-exhausted": "how many flows fit depends on the number of workers",
     "half-open-budget": "another half-open one makes room, unless a worker has none of them",
-    "no-longer-allowed": "the rules of a replay do not change",
-    "flow-refused": "the rules of a replay do not change",
     "neighbour-pending": "neighbours resolve by themselves",
     "neighbour-failed": "neighbours resolve by themselves",
     "no-mbuf": "there are always enough",

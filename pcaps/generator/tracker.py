@@ -262,6 +262,10 @@ TRACKERS = {"tcp-state": "state", "tcp-window": "window", "no-flow": "none", Non
 AFTER = {"time-exceeded", "too-big", "rule", "policy"}
 
 
+def without(flows, flow):
+    return {key: value for key, value in flows.items() if value[0] is not flow}
+
+
 def check(case):
     """Hold a case against the specification."""
     flows, latest = {}, 0
@@ -284,12 +288,13 @@ def check(case):
             assert now > flow.deadline + SLACK, f"{where}: too near to the end of its flow"
             flow = None
         if flow is not None and reason == "no-flow" and not case.tracked:
-            flow = None  # it has made room for another one
+            flows = without(flows, flow)  # it has made room for another one
+            flow = None
         if flow is not None:
             said = flow.track(side, segment, now)
             if reason in AFTER:
                 if said == "reopen":
-                    flows = {key: value for key, value in flows.items() if value[0] is not flow}
+                    flows = without(flows, flow)
                 continue
             assert said is not OPEN, f"{where}: the specification does not say"
             if said != "reopen":
