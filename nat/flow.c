@@ -538,6 +538,16 @@ flow_fill(struct flow *flow, const struct tuple *original, const struct tuple *r
 	return 0;
 }
 
+/* It was filled, and is not needed: it is as free as before, or somebody would evict it. */
+static struct flow *
+flow_spare(struct flow *flow, uint32_t next, int error)
+{
+	flow->timer_next = next;
+	flow->qube = QUBE_NONE;
+	errno = error;
+	return NULL;
+}
+
 struct flow *
 flow_open(struct flow_table *table, const struct tuple *original, const struct tuple *reply,
 	uint32_t deadline_ms)
@@ -552,32 +562,19 @@ flow_open(struct flow_table *table, const struct tuple *original, const struct t
 	rte_prefetch0(bucket_home(table, hash[1]));
 	next = flow->timer_next;
 	/* Filled before it is known to be needed: meanwhile the buckets arrive. */
-	if (unlikely(index != 0 && flow_fill(flow, original, reply) != 0)) {
-		flow->timer_next = next;
-		errno = EINVAL;
-		return NULL;
-	}
+	if (unlikely(index != 0 && flow_fill(flow, original, reply) != 0))
+		return flow_spare(flow, next, EINVAL);
 	if (unlikely(table_find(table, original, hash[0]) != 0 ||
 		     table_find(table, reply, hash[1]) != 0 ||
-		     memcmp(original, reply, sizeof(*original)) == 0)) {
-		flow->timer_next = next;
-		errno = EEXIST;
-		return NULL;
-	}
-	if (unlikely(index == 0)) {
-		errno = ENOSPC;
-		return NULL;
-	}
-	if (unlikely(table_insert(table, hash[0], index << 1 | DIRECTION_ORIGINAL) != 0)) {
-		flow->timer_next = next;
-		errno = ENOSPC;
-		return NULL;
-	}
+		     memcmp(original, reply, sizeof(*original)) == 0))
+		return flow_spare(flow, next, EEXIST);
+	if (unlikely(index == 0))
+		return flow_spare(flow, next, ENOSPC);
+	if (unlikely(table_insert(table, hash[0], index << 1 | DIRECTION_ORIGINAL) != 0))
+		return flow_spare(flow, next, ENOSPC);
 	if (unlikely(table_insert(table, hash[1], index << 1 | DIRECTION_REPLY) != 0)) {
 		table_remove(table, hash[0], index << 1 | DIRECTION_ORIGINAL);
-		flow->timer_next = next;
-		errno = ENOSPC;
-		return NULL;
+		return flow_spare(flow, next, ENOSPC);
 	}
 	table->free = next;
 	rte_prefetch0(&table->pool[next]); /* for the one opened next */

@@ -9,6 +9,7 @@
 #include <rte_random.h>
 
 #include "nat/flow.h"
+#include "nat/tcp.h"
 
 static const struct flow_secret secret = {
 	{0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89}};
@@ -965,6 +966,71 @@ test_close_unlinks(void)
 	lives_free(&lives);
 }
 
+/* Who makes room: one's own that was never answered, else one that is closing; nobody else's. */
+static void
+test_evictable(void)
+{
+	struct flow_table *table = flow_table_create(64, &secret, START_MS, SOCKET_ID_ANY);
+	struct flow *flow[6];
+
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 0, false, false, 128));
+	for (uint32_t i = 0; i < RTE_DIM(flow); i++) {
+		struct tuple original = nth_original(2 * i + 1), reply = nth_reply(2 * i + 1);
+
+		flow[i] = flow_open(table, &original, &reply, START_MS + MINUTE_MS);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(flow[i]);
+		CU_ASSERT_EQUAL(flow[i]->protocol, IPPROTO_TCP);
+		flow[i]->qube = 3;
+		flow[i]->state = TCP_STATE_ESTABLISHED;
+		flow[i]->flags |= FLOW_REPLIED;
+	}
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 3, false, false, 128));
+	flow[4]->state = TCP_STATE_TIME_WAIT;
+	CU_ASSERT_PTR_EQUAL(flow_find_evictable(table, 3, false, false, 128), flow[4]);
+	flow[1]->flags &= (uint8_t)~FLOW_REPLIED;
+	CU_ASSERT_PTR_EQUAL(flow_find_evictable(table, 3, false, false, 128), flow[1]);
+	CU_ASSERT_PTR_EQUAL(flow_find_evictable(table, 3, false, false, 128), flow[1]);
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 3, true, false, 128));
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 2, false, false, 128));
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 3, false, true, 128));
+	flow[2]->flags |= FLOW_HALF_OPEN | FLOW_INBOUND;
+	CU_ASSERT_PTR_EQUAL(flow_find_evictable(table, 3, true, true, 128), flow[2]);
+	flow[1]->flags |= FLOW_PERMISSION;
+	CU_ASSERT_PTR_EQUAL(flow_find_evictable(table, 3, false, false, 128), flow[4]);
+	/* a search goes on where the last one ended */
+	flow[0]->flags &= (uint8_t)~FLOW_REPLIED;
+	flow[5]->flags &= (uint8_t)~FLOW_REPLIED;
+	CU_ASSERT_PTR_NOT_EQUAL(flow_find_evictable(table, 3, false, false, 128),
+		flow_find_evictable(table, 3, false, false, 128));
+	flow_table_free(table);
+}
+
+/* A place that is free is nobody's, also after an attempt to use it. */
+static void
+test_evictable_free(void)
+{
+	struct flow_table *table = flow_table_create(64, &secret, START_MS, SOCKET_ID_ANY);
+	struct tuple original = nth_original(1), reply = nth_reply(1);
+	struct tuple more[2] = {nth_original(3), nth_reply(3)};
+	struct tuple six = tuple6(address6(1, 2), 5, address6(1, 3), 6);
+	struct flow *flow = flow_open(table, &original, &reply, START_MS + MINUTE_MS);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
+	flow->qube = 7;
+	/* the next place is used once, so that searches come there */
+	flow = flow_open(table, &more[0], &more[1], START_MS + MINUTE_MS);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
+	flow_close(table, flow);
+	CU_ASSERT_PTR_NULL(flow_open(table, &original, &more[1], START_MS + MINUTE_MS));
+	CU_ASSERT_EQUAL(errno, EEXIST);
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 0, false, false, 128));
+	CU_ASSERT_PTR_NULL(flow_open(table, &more[0], &six, START_MS + MINUTE_MS));
+	CU_ASSERT_EQUAL(errno, EINVAL);
+	CU_ASSERT_PTR_NULL(flow_find_evictable(table, 0, false, false, 128));
+	CU_ASSERT_PTR_NOT_NULL(flow_find_evictable(table, 7, false, false, 128));
+	flow_table_free(table);
+}
+
 static void
 test_create_refuses(void)
 {
@@ -1000,6 +1066,8 @@ main(void)
 		{"due at once", test_due_at_once},
 		{"foreign clock", test_foreign_clock},
 		{"close unlinks", test_close_unlinks},
+		{"who makes room", test_evictable},
+		{"who makes room: no place that is free", test_evictable_free},
 		{"create refuses", test_create_refuses},
 	};
 
