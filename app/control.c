@@ -7,6 +7,8 @@
 #include "app/control.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,23 +22,18 @@
 #include <event2/listener.h>
 #include <jansson.h>
 
-#include "app/worker.h"
+#include "app/method.h"
 
 #define LINE_MAX_BYTES (64 * 1024)
 #define OUTPUT_MAX_BYTES (1024 * 1024)
 #define CLIENTS_MAX 64
-#define PROTOCOL_VERSION 1
-
-/* JSON-RPC 2.0 section 5.1 */
-enum rpc_error {
-	RPC_PARSE_ERROR = -32700,
-	RPC_INVALID_REQUEST = -32600,
-	RPC_METHOD_NOT_FOUND = -32601,
-};
+/* With so much unread, streams wait. */
+#define OUTPUT_PAUSE_BYTES (256 * 1024)
+#define PROTOCOL_VERSION 2
 
 struct control {
+	struct daemon *daemon;
 	struct evconnlistener *listener;
-	struct dataplane *dataplane;
 	char *path;
 	unsigned client_count;
 	struct client *clients; /* doubly linked */
@@ -46,108 +43,226 @@ struct client {
 	struct control *control;
 	struct bufferevent *stream;
 	struct client *next, *previous;
+	enum control_access access;
+	char peer[64];
+	struct control_request *requests; /* that are not answered yet; doubly linked */
+	bool doomed;                      /* freed as soon as none of its requests runs */
+	bool running;                     /* inside of a method */
 };
 
-static json_t *
-method_hello(struct control *control)
-{
-	(void)control;
-	return json_pack("{s:s, s:s, s:i}", "program", "sluiced", "version", SLUICE_VERSION,
-		"protocol", PROTOCOL_VERSION);
-}
-
-static json_t *
-drops_object(const uint64_t drops[REASON_COUNT])
-{
-	json_t *object = json_object();
-
-	for (unsigned i = REASON_NONE + 1; i < REASON_COUNT; i++)
-		if (drops[i] != 0)
-			json_object_set_new(
-				object, reasons[i].name, json_integer((json_int_t)drops[i]));
-	return object;
-}
-
-static json_t *
-port_object(const struct dataplane *dataplane, unsigned index, uint64_t all_drops[REASON_COUNT])
-{
-	struct port_counters sum = {0};
-
-	for (unsigned i = 0; i < dataplane->worker_count; i++) {
-		const struct port_counters *one = &dataplane->workers[i]->ports[index];
-
-		sum.rx_packets += one->rx_packets;
-		sum.rx_bytes += one->rx_bytes;
-		sum.tx_packets += one->tx_packets;
-		sum.tx_bytes += one->tx_bytes;
-		for (unsigned reason = 0; reason < REASON_COUNT; reason++)
-			sum.drops[reason] += one->drops[reason];
-	}
-	for (unsigned reason = 0; reason < REASON_COUNT; reason++)
-		all_drops[reason] += sum.drops[reason];
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "rx_packets", (json_int_t)sum.rx_packets,
-		"rx_bytes", (json_int_t)sum.rx_bytes, "rx_dropped",
-		(json_int_t)dataplane->ports[index].rx_dropped, "tx_packets",
-		(json_int_t)sum.tx_packets, "tx_bytes", (json_int_t)sum.tx_bytes, "drops",
-		drops_object(sum.drops));
-}
-
-static json_t *
-method_counters(struct control *control)
-{
-	static const char *const verdict_names[VERDICT_COUNT] = {
-		[VERDICT_FORWARD] = "forward",
-		[VERDICT_DROP] = "drop",
-		[VERDICT_LOCAL] = "local",
-		[VERDICT_JOINED] = "joined",
-	};
-	const struct dataplane *dataplane = control->dataplane;
-	struct worker_counters sum = {0};
-	uint64_t drops[REASON_COUNT] = {0};
-	json_t *ports = json_object();
-	json_t *verdicts = json_object();
-	json_int_t flows = 0;
-	json_t *answer;
-
-	for (unsigned i = 0; i < dataplane->port_count; i++)
-		json_object_set_new(
-			ports, dataplane->ports[i].name, port_object(dataplane, i, drops));
-	for (unsigned i = 0; i < dataplane->worker_count; i++) {
-		const struct worker *worker = dataplane->workers[i];
-
-		for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
-			sum.verdicts[verdict] += worker->counters.verdicts[verdict];
-#define COUNTER_ADD(member, name) sum.member += worker->counters.member;
-		WORKER_COUNTERS(COUNTER_ADD)
-#undef COUNTER_ADD
-		flows += flow_count(worker->flows);
-	}
-	for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
-		json_object_set_new(verdicts, verdict_names[verdict],
-			json_integer((json_int_t)sum.verdicts[verdict]));
-	answer = json_pack("{s:o, s:o, s:o, s:I}", "verdicts", verdicts, "drops",
-		drops_object(drops), "ports", ports, "flows", flows);
-#define COUNTER_SET(member, name) \
-	json_object_set_new(answer, name, json_integer((json_int_t)sum.member));
-	WORKER_COUNTERS(COUNTER_SET)
-#undef COUNTER_SET
-	return answer;
-}
+struct control_request {
+	struct client *client;
+	struct control_request *next, *previous;
+	json_t *id; /* NULL: a notification, whose answer is not sent */
+	bool kept;
+	void (*ended)(void *context);
+	void *context;
+	void (*writable)(void *context);
+	void *writable_context;
+};
 
 static const struct method {
 	const char *name;
+	enum control_access access;
+	const char *parameters;
 	const char *help;
-	json_t *(*run)(struct control *control);
-} methods[] = {
-	{"hello", "who answers, and which version of this protocol", method_hello},
-	{"counters", "packets per verdict, drop reason and port", method_counters},
+	void (*run)(struct control_request *request, const json_t *params);
+} methods[METHOD_COUNT] = {
+#define METHOD_ROW(identifier, name, access, parameters, help) \
+	{name, CONTROL_##access, parameters, help, method_##identifier},
+	METHODS(METHOD_ROW)
+#undef METHOD_ROW
 };
+
+/* Requests. */
+
+struct daemon *
+control_daemon(const struct control_request *request)
+{
+	return request->client->control->daemon;
+}
+
+enum control_access
+control_may(const struct control_request *request)
+{
+	return request->client->access;
+}
+
+const char *
+control_peer(const struct control_request *request)
+{
+	return request->client->peer;
+}
+
+static void
+client_send(struct client *client, json_t *message)
+{
+	char *text = json_dumps(message, JSON_COMPACT);
+	struct evbuffer *output = bufferevent_get_output(client->stream);
+
+	if (text != NULL && !client->doomed) {
+		evbuffer_add(output, text, strlen(text));
+		evbuffer_add(output, "\n", 1);
+	}
+	free(text);
+	json_decref(message);
+}
+
+static json_t *
+response(json_t *id, const char *member, json_t *value)
+{
+	return json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id != NULL ? id : json_null(),
+		member, value);
+}
+
+static void
+client_error(struct client *client, json_t *id, enum control_error code, json_t *data,
+	const char *message)
+{
+	json_t *error = json_pack("{s:i, s:s}", "code", (int)code, "message", message);
+
+	if (data != NULL)
+		json_object_set_new(error, "data", data);
+	client_send(client, response(id, "error", error));
+}
+
+static void
+request_free(struct control_request *request)
+{
+	struct client *client = request->client;
+
+	if (request->previous != NULL)
+		request->previous->next = request->next;
+	else
+		client->requests = request->next;
+	if (request->next != NULL)
+		request->next->previous = request->previous;
+	json_decref(request->id);
+	free(request);
+}
+
+void
+control_answer(struct control_request *request, json_t *result)
+{
+	if (request->id != NULL)
+		client_send(request->client, response(request->id, "result", result));
+	else
+		json_decref(result);
+	request_free(request);
+}
+
+void
+control_fail(struct control_request *request, enum control_error code, json_t *data,
+	const char *format, ...)
+{
+	char message[1024];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message, sizeof(message), format, arguments);
+	va_end(arguments);
+	if (request->id != NULL)
+		client_error(request->client, request->id, code, data, message);
+	else
+		json_decref(data);
+	request_free(request);
+}
+
+void
+control_keep(struct control_request *request, void (*ended)(void *context), void *context)
+{
+	request->kept = true;
+	request->ended = ended;
+	request->context = context;
+}
+
+bool
+control_notify(struct control_request *request, const char *method, json_t *params)
+{
+	struct client *client = request->client;
+
+	json_object_set(params, "id", request->id != NULL ? request->id : json_null());
+	client_send(client,
+		json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params", params));
+	return evbuffer_get_length(bufferevent_get_output(client->stream)) < OUTPUT_PAUSE_BYTES;
+}
+
+void
+control_when_writable(
+	struct control_request *request, void (*writable)(void *context), void *context)
+{
+	request->writable = writable;
+	request->writable_context = context;
+}
+
+/* Nobody waits for it any more. */
+static void
+request_end(struct control_request *request)
+{
+	void (*ended)(void *context) = request->ended;
+	void *context = request->context;
+
+	request_free(request);
+	if (ended != NULL)
+		ended(context);
+}
+
+void
+method_HELLO(struct control_request *request, const json_t *params)
+{
+	(void)params;
+	control_answer(
+		request, json_pack("{s:s, s:s, s:i, s:s}", "program", "sluiced", "version",
+				 SLUICE_VERSION, "protocol", PROTOCOL_VERSION, "access",
+				 control_may(request) == CONTROL_CHANGE ? "change" : "look"));
+}
+
+void
+method_HELP(struct control_request *request, const json_t *params)
+{
+	json_t *list = json_array();
+
+	(void)params;
+	for (unsigned i = 0; i < METHOD_COUNT; i++)
+		json_array_append_new(list,
+			json_pack("{s:s, s:s, s:s, s:s}", "name", methods[i].name, "access",
+				methods[i].access == CONTROL_CHANGE ? "change" : "look",
+				"parameters", methods[i].parameters, "help", methods[i].help));
+	control_answer(request, json_pack("{s:o}", "methods", list));
+}
+
+void
+method_CANCEL(struct control_request *request, const json_t *params)
+{
+	json_t *id = json_object_get(params, "id");
+
+	for (struct control_request *other = request->client->requests; other != NULL;
+		other = other->next)
+		if (other != request && other->kept && json_equal(other->id, id)) {
+			void (*ended)(void *context) = other->ended;
+			void *context = other->context;
+
+			control_answer(other, json_pack("{s:b}", "cancelled", 1));
+			if (ended != NULL)
+				ended(context);
+			control_answer(request, json_object());
+			return;
+		}
+	control_fail(request, CONTROL_CONFLICT, NULL, "no request with that id is open");
+}
+
+/* Clients. */
 
 static void
 client_free(struct client *client)
 {
 	struct control *control = client->control;
 
+	client->doomed = true;
+	if (client->running)
+		return;
+	while (client->requests != NULL)
+		request_end(client->requests);
 	if (client->previous != NULL)
 		client->previous->next = client->next;
 	else
@@ -160,55 +275,55 @@ client_free(struct client *client)
 }
 
 static void
-client_send(struct client *client, json_t *response)
+client_run(struct client *client, const struct method *method, json_t *id, const json_t *params)
 {
-	char *text = json_dumps(response, JSON_COMPACT);
-	struct evbuffer *output = bufferevent_get_output(client->stream);
+	struct control_request *request = calloc(1, sizeof(*request));
 
-	if (text != NULL) {
-		evbuffer_add(output, text, strlen(text));
-		evbuffer_add(output, "\n", 1);
+	if (request == NULL) {
+		client_error(client, id, CONTROL_UNAVAILABLE, NULL, "out of memory");
+		return;
 	}
-	free(text);
-	json_decref(response);
-}
-
-static json_t *
-error_response(json_t *id, enum rpc_error code, const char *message)
-{
-	return json_pack("{s:s, s:O?, s:{s:i, s:s}}", "jsonrpc", "2.0", "id",
-		id != NULL ? id : json_null(), "error", "code", (int)code, "message", message);
+	request->client = client;
+	request->id = json_incref(id);
+	request->next = client->requests;
+	if (request->next != NULL)
+		request->next->previous = request;
+	client->requests = request;
+	client->running = true;
+	method->run(request, params);
+	client->running = false;
 }
 
 static void
 client_request(struct client *client, const char *line, size_t length)
 {
 	json_error_t where;
-	json_t *request = json_loadb(line, length, 0, &where);
+	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
 	json_t *id = json_object_get(request, "id");
+	json_t *params = json_object_get(request, "params");
 	const char *name = json_string_value(json_object_get(request, "method"));
 	const char *version = json_string_value(json_object_get(request, "jsonrpc"));
 	const struct method *method = NULL;
 
 	if (request == NULL) {
-		client_send(client, error_response(NULL, RPC_PARSE_ERROR, where.text));
+		client_error(client, NULL, CONTROL_PARSE_ERROR, NULL, where.text);
 		return;
 	}
-	for (size_t i = 0; name != NULL && i < sizeof(methods) / sizeof(methods[0]); i++)
+	for (size_t i = 0; name != NULL && i < METHOD_COUNT; i++)
 		if (strcmp(methods[i].name, name) == 0)
 			method = &methods[i];
 	if (version == NULL || strcmp(version, "2.0") != 0 || name == NULL)
-		client_send(client,
-			error_response(id, RPC_INVALID_REQUEST,
-				"want {\"jsonrpc\": \"2.0\", \"id\": ..., \"method\": ...}"));
-	else if (id == NULL)
-		; /* a notification wants no answer, and none of ours does anything */
+		client_error(client, id, CONTROL_INVALID_REQUEST, NULL,
+			"want {\"jsonrpc\": \"2.0\", \"id\": ..., \"method\": ...}");
 	else if (method == NULL)
-		client_send(client,
-			error_response(id, RPC_METHOD_NOT_FOUND, "methods: hello, counters"));
+		client_error(client, id, CONTROL_METHOD_NOT_FOUND, NULL,
+			"no such method; help lists them");
+	else if (params != NULL && !json_is_object(params))
+		client_error(client, id, CONTROL_INVALID_PARAMS, NULL, "params must be an object");
+	else if (method->access > client->access)
+		client_error(client, id, CONTROL_NOT_PERMITTED, NULL, "you may only look");
 	else
-		client_send(client, json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id,
-					    "result", method->run(client->control)));
+		client_run(client, method, id, params);
 	json_decref(request);
 }
 
@@ -223,13 +338,34 @@ client_read(struct bufferevent *stream, void *context)
 	while ((line = evbuffer_readln(input, &length, EVBUFFER_EOL_LF)) != NULL) {
 		client_request(client, line, length);
 		free(line);
-		if (evbuffer_get_length(bufferevent_get_output(stream)) > OUTPUT_MAX_BYTES) {
+		if (client->doomed ||
+			evbuffer_get_length(bufferevent_get_output(stream)) > OUTPUT_MAX_BYTES) {
 			client_free(client); /* it asks and does not read */
 			return;
 		}
 	}
 	if (evbuffer_get_length(input) > LINE_MAX_BYTES)
 		client_free(client);
+}
+
+/* Streams that wait go on. */
+static void
+client_write(struct bufferevent *stream, void *context)
+{
+	struct client *client = context;
+
+	for (struct control_request *request = client->requests, *next; request != NULL;
+		request = next) {
+		void (*writable)(void *context) = request->writable;
+
+		next = request->next;
+		if (writable == NULL)
+			continue;
+		request->writable = NULL;
+		writable(request->writable_context);
+		if (evbuffer_get_length(bufferevent_get_output(stream)) >= OUTPUT_PAUSE_BYTES)
+			return;
+	}
 }
 
 static void
@@ -245,6 +381,8 @@ control_accept(struct evconnlistener *listener, evutil_socket_t fd, struct socka
 	int length, void *context)
 {
 	struct control *control = context;
+	struct ucred credentials = {0};
+	socklen_t size = sizeof(credentials);
 	struct client *client;
 
 	(void)address;
@@ -255,6 +393,10 @@ control_accept(struct evconnlistener *listener, evutil_socket_t fd, struct socka
 		return;
 	}
 	client->control = control;
+	client->access = CONTROL_CHANGE;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
+		snprintf(client->peer, sizeof(client->peer), "pid %d uid %u", credentials.pid,
+			credentials.uid);
 	client->stream = bufferevent_socket_new(
 		evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
 	if (client->stream == NULL) {
@@ -267,8 +409,9 @@ control_accept(struct evconnlistener *listener, evutil_socket_t fd, struct socka
 		client->next->previous = client;
 	control->clients = client;
 	control->client_count++;
-	bufferevent_setcb(client->stream, client_read, NULL, client_event, client);
+	bufferevent_setcb(client->stream, client_read, client_write, client_event, client);
 	bufferevent_setwatermark(client->stream, EV_READ, 0, LINE_MAX_BYTES + 1);
+	bufferevent_setwatermark(client->stream, EV_WRITE, OUTPUT_PAUSE_BYTES / 4, 0);
 	bufferevent_enable(client->stream, EV_READ | EV_WRITE);
 }
 
@@ -304,7 +447,7 @@ make_parent(const char *path)
 }
 
 int
-control_open(const char *path, struct event_base *base, struct dataplane *dataplane,
+control_open(const char *path, struct event_base *base, struct daemon *daemon,
 	const struct report *report, struct control **out)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -328,7 +471,7 @@ control_open(const char *path, struct event_base *base, struct dataplane *datapl
 	control = calloc(1, sizeof(*control));
 	if (control == NULL)
 		return -ENOMEM;
-	control->dataplane = dataplane;
+	control->daemon = daemon;
 	control->path = strdup(path);
 	if (control->path == NULL) {
 		free(control);

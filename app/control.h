@@ -4,16 +4,13 @@
  */
 #pragma once
 
-#include "app/dataplane.h"
-
-struct event_base;
-struct control;
+#include "app/daemon.h"
 
 /**
  * Listen on @p path, for root alone.
  * @return 0 or -errno, reported: -EADDRINUSE when somebody answers there already
  */
-int control_open(const char *path, struct event_base *base, struct dataplane *dataplane,
+int control_open(const char *path, struct event_base *base, struct daemon *daemon,
 	const struct report *report, struct control **out);
 
 /** Close all connections and remove the socket. */

@@ -65,6 +65,7 @@ loop_sleep(struct loop_worker *own)
 	atomic_store(&own->worker->asleep, true);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (rte_ring_empty(own->worker->handover) &&
+		atomic_load_explicit(&own->worker->call, memory_order_relaxed) == NULL &&
 		!atomic_load_explicit(&own->loop->stop, memory_order_relaxed)) {
 		struct rte_rcu_qsbr *quiescence = own->loop->dataplane->quiescence;
 

@@ -19,7 +19,7 @@
 
 #include <rte_ether.h>
 
-#include "app/worker.h"
+#include "app/worker_call.h"
 #include "classifier/guard.h"
 #include "classifier/parse.h"
 #include "nat/icmp.h"
@@ -249,6 +249,21 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 
 /* Before the flow lookup. */
 
+void
+worker_wake(struct worker *worker)
+{
+	/* Pairs with the fence between falling asleep and the last look around. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&worker->asleep, memory_order_relaxed) &&
+		atomic_exchange(&worker->asleep, false)) {
+		uint64_t one = 1;
+		/* Fails only when the counter is full: then it is awake already. */
+		ssize_t written = write(worker->wake_fd, &one, sizeof(one));
+
+		(void)written;
+	}
+}
+
 /* Give a packet to another worker. */
 static void
 hand_over(struct worker *worker, struct worker *other, struct rte_mbuf *mbuf)
@@ -257,16 +272,7 @@ hand_over(struct worker *worker, struct worker *other, struct rte_mbuf *mbuf)
 		worker_drop(worker, mbuf, REASON_HANDOVER_FULL);
 		return;
 	}
-	/* Pairs with the fence between falling asleep and the last look at the ring. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&other->asleep, memory_order_relaxed) &&
-		atomic_exchange(&other->asleep, false)) {
-		uint64_t one = 1;
-		/* Fails only when the counter is full: then it is awake already. */
-		ssize_t written = write(other->wake_fd, &one, sizeof(one));
-
-		(void)written;
-	}
+	worker_wake(other);
 }
 
 /* Hand packets whose flows other workers own to them; keep ours at the front. */
@@ -513,6 +519,23 @@ handed_over(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	}
 }
 
+/* What the control thread has asked for. */
+static void
+service_call(struct worker *worker)
+{
+	struct worker_call *call = atomic_load_explicit(&worker->call, memory_order_acquire);
+	uint64_t one = 1;
+	ssize_t written;
+
+	if (likely(call == NULL))
+		return;
+	atomic_store_explicit(&worker->call, NULL, memory_order_relaxed);
+	call->run(worker, call->context);
+	atomic_store_explicit(&worker->call_done, call, memory_order_release);
+	written = write(worker->call_done_fd, &one, sizeof(one));
+	(void)written; /* fails only when the counter is full, and then it is readable */
+}
+
 unsigned
 dataplane_service(struct worker *worker, uint32_t now_ms)
 {
@@ -528,6 +551,7 @@ dataplane_service(struct worker *worker, uint32_t now_ms)
 	handled += flow_expire(worker->flows, now_ms, BURST_MAX, open_expired, worker);
 	handled += fragment_expire(worker->fragments, now_ms, BURST_MAX);
 	service_neighbours(worker);
+	service_call(worker);
 	worker_flush(worker);
 	return handled;
 }

@@ -20,29 +20,18 @@
 #include <time.h>
 
 #include <event2/event.h>
-#include <rte_cycles.h>
 #include <rte_eal.h>
 
 #include "app/control.h"
-#include "app/dataplane.h"
+#include "app/daemon.h"
 #include "app/eal.h"
 #include "app/log.h"
 #include "app/loop.h"
 #include "app/snapshot.h"
+#include "app/worker_call.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
-
-struct daemon {
-	const char *path;
-	struct conf *conf;
-	struct dataplane *dataplane;
-	struct event_base *base;
-	struct control *control;
-	struct loop *loop;
-	struct event *expiry; /* of the next forward */
-	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
-};
 
 static void
 usage(FILE *stream)
@@ -173,107 +162,15 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = open_ports(daemon);
 	if (error == 0)
-		error = control_open(daemon->conf->socket_path, daemon->base, daemon->dataplane,
-			&log_report, &daemon->control);
+		error = worker_calls_create(daemon->dataplane, daemon->base, &daemon->calls);
+	if (error == 0)
+		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
+			&daemon->control);
 	if (error == 0) {
 		flows_restore(daemon);
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
 	}
 	return error;
-}
-
-static struct policy *
-policy_in_force(const struct daemon *daemon)
-{
-	return atomic_load_explicit(&daemon->dataplane->policy, memory_order_relaxed);
-}
-
-/* Wake up when the next forward expires, to put a policy without it in force. */
-static void
-expiry_arm(struct daemon *daemon)
-{
-	/* Longer sleeps would overflow somewhere: look again after a day. */
-	const uint64_t longest_s = 24 * 3600;
-	uint64_t next_s = forward_next_expiry(policy_in_force(daemon)->forwards);
-	uint64_t now_s = (uint64_t)time(NULL);
-	struct timeval wait = {0};
-
-	if (next_s == 0) {
-		event_del(daemon->expiry);
-		return;
-	}
-	wait.tv_sec = (time_t)(next_s > now_s ? RTE_MIN(next_s - now_s, longest_s) : 0);
-	wait.tv_usec = 1000; /* behind the second, not before it */
-	event_add(daemon->expiry, &wait);
-}
-
-/* Whether rules that are in force would become unusable. */
-static bool
-breaks_rules(const struct policy *running, const struct policy *wanted)
-{
-	for (unsigned i = 0; i < RTE_MIN(running->qube_count, wanted->qube_count); i++)
-		if (wanted->qubes[i].rules->state == RULES_BAD &&
-			running->qubes[i].rules->state != RULES_BAD &&
-			running->qubes[i].name[0] != '\0')
-			return true;
-	return false;
-}
-
-/* Make a policy of @p conf and put it in force. @return 0 or -errno, reported */
-static int
-commit(struct daemon *daemon, const struct conf *conf)
-{
-	const struct policy *running = policy_in_force(daemon);
-	struct policy *wanted = NULL;
-	int error = policy_build(conf, running, (uint64_t)time(NULL), &log_report, &wanted);
-
-	if (error != 0)
-		return error;
-	if (breaks_rules(running, wanted)) {
-		policy_free(wanted);
-		return -EINVAL;
-	}
-	dataplane_publish(daemon->dataplane, wanted);
-	expiry_arm(daemon);
-	return 0;
-}
-
-static void
-expired(evutil_socket_t number, short events, void *context)
-{
-	struct daemon *daemon = context;
-	unsigned before = policy_in_force(daemon)->forwards->count;
-
-	(void)number, (void)events;
-	if (commit(daemon, daemon->conf) != 0)
-		return;
-	log_line("policy %u in force: %u forwards expired", policy_in_force(daemon)->generation,
-		before - policy_in_force(daemon)->forwards->count);
-}
-
-static void
-reload(evutil_socket_t number, short events, void *context)
-{
-	struct daemon *daemon = context;
-	uint64_t start_tsc = rte_rdtsc();
-	const struct policy *policy;
-	struct conf *conf = NULL;
-
-	(void)number, (void)events;
-	if (conf_load(daemon->path, &log_report, &conf) != 0 ||
-		conf_reload_check(daemon->conf, conf, &log_report) != 0 ||
-		commit(daemon, conf) != 0) {
-		log_line("reload: %s is not taken up, what was in force stays in force",
-			daemon->path);
-		conf_free(conf);
-		return;
-	}
-	conf_free(daemon->conf);
-	daemon->conf = conf;
-	policy = policy_in_force(daemon);
-	log_line("policy %u in force: %u qubes, %u forwards, %u rulesets compiled, in %.1f ms",
-		policy->generation, conf->qube_count, policy->forwards->count, policy->compiled,
-		(double)(rte_rdtsc() - start_tsc) * 1e3 / (double)rte_get_tsc_hz());
 }
 
 static void
@@ -291,14 +188,14 @@ serve(struct daemon *daemon)
 {
 	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
 	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
-	struct event *hangup = evsignal_new(daemon->base, SIGHUP, reload, daemon);
+	struct event *hangup = evsignal_new(daemon->base, SIGHUP, daemon_reload, daemon);
 	int status = EXIT_FAILURE;
 
-	daemon->expiry = evtimer_new(daemon->base, expired, daemon);
+	daemon->expiry = evtimer_new(daemon->base, daemon_expired, daemon);
 	if (term != NULL && interrupt != NULL && hangup != NULL && daemon->expiry != NULL &&
 		event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0 &&
 		event_add(hangup, NULL) == 0) {
-		expiry_arm(daemon);
+		daemon_expiry_arm(daemon);
 		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
@@ -321,7 +218,7 @@ serve(struct daemon *daemon)
 static int
 run(const char *path)
 {
-	struct daemon daemon = {.path = path};
+	struct daemon daemon = {.path = path, .start_s = (uint64_t)time(NULL)};
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
@@ -342,6 +239,7 @@ run(const char *path)
 	}
 	flows_save(&daemon, now_ms);
 	control_close(daemon.control);
+	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);

@@ -56,6 +56,8 @@ struct held_packet {
 	uint16_t neighbour;
 };
 
+struct worker_call;
+
 struct worker {
 	struct dataplane *dataplane;
 	unsigned index;
@@ -77,6 +79,9 @@ struct worker {
 	struct port_counters *ports;
 	/* others' */
 	struct rte_ring *handover;
+	_Atomic(struct worker_call *) call; /* to be run, and who has been; see app/worker_call.h */
+	_Atomic(struct worker_call *) call_done;
+	int call_done_fd;
 	atomic_bool asleep;
 	int wake_fd; /* eventfd; -1 where nobody sleeps */
 };
@@ -94,6 +99,9 @@ void worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned 
 
 /** A packet that ends with @p verdict but not as a drop: count and trace it. It is the caller's. */
 void worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict);
+
+/** Have a worker look at what was put down for it, also when it sleeps. Any thread. */
+void worker_wake(struct worker *worker);
 
 /* open.c */
 
