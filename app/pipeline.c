@@ -28,17 +28,6 @@
 /* Exits. */
 
 void
-worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict)
-{
-	struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
-
-	packet->verdict = (uint8_t)verdict;
-	worker->counters.verdicts[verdict]++;
-	if (unlikely(worker->dataplane->trace != NULL))
-		worker->dataplane->trace(worker->dataplane->trace_context, mbuf, packet);
-}
-
-void
 worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason)
 {
 	struct packet *packet = packet_of(mbuf);
@@ -392,15 +381,13 @@ fragment_steer_one(struct worker *worker, struct rte_mbuf *mbuf)
 		hand_over(worker, dataplane->workers[owner], mbuf);
 }
 
-/* From behind the guard, for whole packets. */
+/* Packets that are for flows, from behind the guard. */
 static void
-whole_enter(struct worker *worker, struct rte_mbuf **burst, unsigned count)
+flows_enter(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
-	unsigned left = local_burst(worker, burst, count);
-
 	if (worker->dataplane->worker_count > 1)
-		left = steer_burst(worker, burst, left);
-	pipeline_owned(worker, burst, left);
+		count = steer_burst(worker, burst, count);
+	pipeline_owned(worker, burst, count);
 }
 
 /* How many packets at the front of a burst are whole. */
@@ -431,10 +418,14 @@ packets_enter(struct worker *worker, struct port *port, struct rte_mbuf **burst,
 		neighbour_learn(port->neighbours, NEIGHBOUR_PEER,
 			mac_word(&rte_pktmbuf_mtod(burst[0], struct rte_ether_hdr *)->src_addr),
 			worker->now_ms);
-	/* Fragments take their turn among whole packets, which are nearly always all there are. */
+	if (likely(!guard.special)) {
+		flows_enter(worker, burst, left);
+		return;
+	}
+	/* Fragments take their turn among whole packets. */
 	for (unsigned whole = whole_count(burst, left); left > 0;
 		whole = whole_count(burst, left)) {
-		whole_enter(worker, burst, whole);
+		flows_enter(worker, burst, local_burst(worker, burst, whole));
 		burst += whole;
 		left -= whole;
 		if (left > 0) {
