@@ -443,25 +443,6 @@ remove_stale(const struct sockaddr_un *address)
 }
 
 /*
- * The directory of the socket, such as /run/sluice, is ours to make. Members of the groups must get
- * through it; nothing else in it can be opened by them.
- */
-static void
-make_parent(const char *path, bool for_groups)
-{
-	char *parent = strdup(path);
-	char *slash = parent != NULL ? strrchr(parent, '/') : NULL;
-
-	if (slash != NULL && slash != parent) {
-		*slash = '\0';
-		/* If this fails, bind says why. */
-		if (mkdir(parent, 0700) == 0 && for_groups)
-			(void)chmod(parent, 0755);
-	}
-	free(parent);
-}
-
-/*
  * Who may connect: root alone; or a group; or, as a file has no more than one, everybody when
  * there are two of them. Who may do what is decided by peer_identify in any case.
  */
@@ -516,6 +497,21 @@ events_open(struct control *control, struct event_base *base)
 		       : -ENOMEM;
 }
 
+void
+control_prepare(const struct conf *conf)
+{
+	char *parent = strdup(conf->socket_path);
+	char *slash = parent != NULL ? strrchr(parent, '/') : NULL;
+
+	if (slash != NULL && slash != parent) {
+		*slash = '\0';
+		/* Whatever else lies in it is closed to them by itself. */
+		if (mkdir(parent, 0700) == 0 && (conf->group.set || conf->look_group.set))
+			(void)chmod(parent, 0755);
+	}
+	free(parent);
+}
+
 int
 control_open(const char *path, struct event_base *base, struct daemon *daemon,
 	const struct report *report, struct control **out)
@@ -530,7 +526,7 @@ control_open(const char *path, struct event_base *base, struct daemon *daemon,
 		return -ENAMETOOLONG;
 	}
 	strcpy(address.sun_path, path);
-	make_parent(path, daemon->conf->group.set || daemon->conf->look_group.set);
+	control_prepare(daemon->conf);
 	error = remove_stale(&address);
 	if (error != 0) {
 		report_line(report, "%s: %s", path,

@@ -16,6 +16,7 @@
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/telemetry.h"
 
 const struct policy *
 daemon_policy(const struct daemon *daemon)
@@ -68,7 +69,9 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 		policy_free(wanted);
 		return -EINVAL;
 	}
+	telemetry_hold(true);
 	dataplane_publish(daemon->dataplane, wanted);
+	telemetry_hold(false);
 	daemon->policy_s = (uint64_t)time(NULL);
 	daemon_expiry_arm(daemon);
 	return 0;
@@ -87,15 +90,18 @@ tell_policy(struct daemon *daemon, json_t *why)
 			(json_int_t)policy->compiled));
 }
 
-/* The first thing that was reported is why something is refused; the log has all of them. */
+/*
+ * What was reported last is why something is refused: before it come things that are worth knowing
+ * only, such as rules of a qube that had an error already. The log has all of them.
+ */
 static void
-first_line(void *context, const char *line)
+last_line(void *context, const char *line)
 {
-	char **first = context;
+	char **last = context;
 
 	log_report.line(log_report.context, line);
-	if (*first == NULL)
-		*first = strdup(line);
+	free(*last);
+	*last = strdup(line);
 }
 
 void
@@ -120,7 +126,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	const struct policy *policy;
 	struct conf *conf = NULL;
 	char *reason = NULL;
-	const struct report report = {.line = first_line, .context = &reason};
+	const struct report report = {.line = last_line, .context = &reason};
 
 	(void)number, (void)events;
 	if (conf_load(daemon->path, &report, &conf) != 0 ||

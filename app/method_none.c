@@ -7,7 +7,6 @@
 		(void)params;                                                           \
 		control_fail(request, CONTROL_METHOD_NOT_FOUND, NULL, "not built yet"); \
 	}
-NONE(METRICS)
 NONE(RULES_GET)
 NONE(RULES_SET)
 NONE(RULES_ADD)

@@ -28,7 +28,9 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/telemetry.h"
 #include "app/worker_call.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
@@ -152,8 +154,10 @@ static int
 build(struct daemon *daemon)
 {
 	struct policy *policy = NULL;
-	int error = eal_start("sluiced", daemon->conf, false, &log_report);
+	int error;
 
+	control_prepare(daemon->conf);
+	error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = policy_build(
 			daemon->conf, NULL, (uint64_t)time(NULL), &log_report, &policy);
@@ -166,6 +170,10 @@ build(struct daemon *daemon)
 		error = worker_calls_create(daemon->dataplane, daemon->base, &daemon->calls);
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
+	if (error == 0)
+		error = telemetry_open(daemon);
+	if (error == -ENOMEM)
+		log_line("out of memory");
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
@@ -228,6 +236,7 @@ run(const char *path)
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
+	settings_log(daemon.conf);
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
@@ -242,6 +251,7 @@ run(const char *path)
 		loop_stop(daemon.loop);
 	}
 	flows_save(&daemon, now_ms);
+	telemetry_close();
 	control_close(daemon.control);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
