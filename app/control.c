@@ -162,6 +162,8 @@ client_free(struct client *client)
 	event_free(client->turn);
 	bufferevent_free(client->stream);
 	free(client);
+	/* Its descriptor may be what somebody waits for. */
+	event_add(control->accept_event, NULL);
 }
 
 /* Its next line has to wait. */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -78,6 +79,20 @@ check(const char *path)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
 	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* A kernel port takes three descriptors and one more for each worker; 1024 are soon used up. */
+static void
+descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_line("no more than %llu files can be open: %s",
+			(unsigned long long)limit.rlim_cur, strerror(errno));
 }
 
 static int
@@ -237,6 +252,7 @@ run(const char *path)
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
 	settings_log(daemon.conf);
+	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */

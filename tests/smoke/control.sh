@@ -56,10 +56,49 @@ permissions() {
     echo "ok:   who may only look leaves places for who may change things"
 }
 
+cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$FIREWALL_PID/stat"; }
+open_files() { find "/proc/$FIREWALL_PID/fd" -mindepth 1 | wc -l; }
+
+# Without descriptors whoever connects waits; nobody spins, and the others are served.
+descriptors() {
+    local before ticks waiting=40
+    prlimit --pid "$FIREWALL_PID" --nofile=$(($(open_files) + 10))
+    "$PYTHON" - "$WORLD/control.sock" "$waiting" >"$WORLD/waiting.log" <<-'END' &
+	import socket, sys
+	hello = b'{"jsonrpc":"2.0","id":1,"method":"hello"}\n'
+	clients = []
+	for _ in range(int(sys.argv[2])):
+	    client = socket.socket(socket.AF_UNIX)
+	    client.connect(sys.argv[1])
+	    client.sendall(hello)
+	    clients.append(client)
+	clients[0].recv(4096)
+	clients[0].sendall(hello)
+	print("served" if clients[0].recv(4096) else "gone", flush=True)
+	clients[0].close()
+	for client in clients[1:]:
+	    client.recv(4096)
+	    client.close()
+	print("all", flush=True)
+	END
+    local client=$!
+    WORLD_PIDS+=("$client")
+    wait_for 5 "who had a place is served" grep -q served "$WORLD/waiting.log"
+    wait_for 5 "a word about descriptors" grep -q 'cannot accept: Too many open files' "$WORLD/sluiced.log"
+    before=$(grep -c 'cannot accept' "$WORLD/sluiced.log")
+    wait_for 30 "those who had to wait" grep -q all "$WORLD/waiting.log"
+    (($(grep -c 'cannot accept' "$WORLD/sluiced.log") - before < 30)) || fail "the log is flooded"
+    wait "$client" || fail "a client that had to wait was not served"
+    ticks=$(cpu_ticks)
+    sleep 0.5
+    (($(cpu_ticks) - ticks < 25)) || fail "it spins: $(($(cpu_ticks) - ticks)) ticks in half a second"
+    echo "ok:   without descriptors clients wait, and are served when there are some"
+}
+
 many_look() { [[ $(hello_as 64002) == *"'code': -32004"* ]]; }
 
 main() {
-    world_require ping setpriv
+    world_require ping setpriv prlimit
     world_create work
     qube_rules work <<<'policy=accept'
     sluice_start
@@ -107,6 +146,9 @@ main() {
     sluice_set sluice look-group 64002
     sluice_start
     permissions
+    sluice_stop || fail "sluiced ended with status $? on SIGTERM"
+    sluice_start
+    descriptors
     sluice_stop || fail "sluiced ended with status $? on SIGTERM"
 }
 
