@@ -16,6 +16,7 @@
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/settings.h"
 #include "app/telemetry.h"
 
 const struct policy *
@@ -144,6 +145,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 		return;
 	}
 	free(reason);
+	settings_log(conf, daemon->conf);
 	conf_free(daemon->conf);
 	daemon->conf = conf;
 	policy = daemon_policy(daemon);

@@ -98,26 +98,27 @@ protocol_text(uint8_t protocol)
 	}
 }
 
-/* @param fields taken */
+/* Keep the line of a section. @param fields taken */
 static void
-section_log(const char *section, const char *name, json_t *fields)
+section_keep(json_t *sections, const char *section, const char *name, json_t *fields)
 {
+	char title[2 * NAME_SIZE];
 	char *line = NULL;
 	size_t size = 0;
 	FILE *stream = open_memstream(&line, &size);
 
+	snprintf(title, sizeof(title), "%s%s%s", section, name[0] != '\0' ? "." : "", name);
 	if (stream != NULL) {
-		fprintf(stream, "setting %s%s%s", section, name[0] != '\0' ? "." : "", name);
 		log_fields_write(stream, fields);
 		if (fclose(stream) == 0)
-			log_line("%s", line);
+			json_object_set_new(sections, title, json_string(line));
 	}
 	free(line);
 	json_decref(fields);
 }
 
 static void
-sluice_log(const struct conf *conf)
+sluice_keep(json_t *sections, const struct conf *conf)
 {
 	json_t *fields = json_object();
 
@@ -129,11 +130,11 @@ sluice_log(const struct conf *conf)
 	set_group(fields, "group", &conf->group);
 	set_group(fields, "look-group", &conf->look_group);
 	set_text(fields, "telemetry", conf->telemetry ? "yes" : "no");
-	section_log("sluice", "", fields);
+	section_keep(sections, "sluice", "", fields);
 }
 
 static void
-gateway_log(const struct conf *conf)
+gateway_keep(json_t *sections, const struct conf *conf)
 {
 	json_t *fields = json_object();
 
@@ -142,11 +143,11 @@ gateway_log(const struct conf *conf)
 	set_address(fields, "address6", conf->has_gateway[FAMILY_IPV6], FAMILY_IPV6,
 		&conf->gateway[FAMILY_IPV6]);
 	set_list(fields, "dns", conf->virtual_dns, conf->virtual_dns_count);
-	section_log("gateway", "", fields);
+	section_keep(sections, "gateway", "", fields);
 }
 
 static void
-port_log(const struct conf_port *port)
+port_keep(json_t *sections, const struct conf_port *port)
 {
 	static const char *const kinds[] = {
 		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
@@ -174,7 +175,7 @@ port_log(const struct conf_port *port)
 		set_number(fields, "mss-clamp", port->mss);
 	else
 		set_text(fields, "mss-clamp", port->mss_clamp == MSS_CLAMP_MTU ? "mtu" : "off");
-	section_log("port", port->name, fields);
+	section_keep(sections, "port", port->name, fields);
 }
 
 static void
@@ -185,7 +186,7 @@ limits_set(json_t *fields, const struct limits *limits, const struct limits *nor
 }
 
 static void
-qube_log(const struct conf *conf, const struct conf_qube *qube)
+qube_keep(json_t *sections, const struct conf *conf, const struct conf_qube *qube)
 {
 	static const char *const filters[] = {
 		[FILTER_ADDRESS_AND_PORT] = "address-and-port",
@@ -215,11 +216,11 @@ qube_log(const struct conf *conf, const struct conf_qube *qube)
 		if (qube->limits.value[kind] != conf->limits.value[kind])
 			set_tunable(fields, budgets[kind].name, qube->limits.value[kind],
 				conf->limits.value[kind]);
-	section_log("qube", qube->name, fields);
+	section_keep(sections, "qube", qube->name, fields);
 }
 
 static void
-forward_log(const struct conf_forward *forward)
+forward_keep(json_t *sections, const struct conf_forward *forward)
 {
 	char text[ADDRESS_TEXT_SIZE];
 	json_t *fields = json_object();
@@ -236,11 +237,11 @@ forward_log(const struct conf_forward *forward)
 	if (forward->expire_s != 0)
 		set_number(fields, "expire", forward->expire_s);
 	set_text(fields, "comment", forward->comment);
-	section_log("forward", forward->name, fields);
+	section_keep(sections, "forward", forward->name, fields);
 }
 
 static void
-allow_log(const struct conf_allow *allow)
+allow_keep(json_t *sections, const struct conf_allow *allow)
 {
 	json_t *fields = json_object();
 
@@ -248,44 +249,65 @@ allow_log(const struct conf_allow *allow)
 	set_text(fields, "to", allow->to);
 	set_text(fields, "proto", protocol_text(allow->protocol));
 	set_range(fields, "dstports", allow->first, allow->last);
-	section_log("allow", allow->name, fields);
+	section_keep(sections, "allow", allow->name, fields);
 }
 
 static void
-limits_log(const struct conf *conf)
+limits_keep(json_t *sections, const struct conf *conf)
 {
 	struct limits normal;
 	json_t *fields = json_object();
 
 	limits_defaults(&normal);
 	limits_set(fields, &conf->limits, &normal);
-	section_log("limits", "", fields);
+	section_keep(sections, "limits", "", fields);
 }
 
 static void
-timeouts_log(const struct conf *conf)
+timeouts_keep(json_t *sections, const struct conf *conf)
 {
 	json_t *fields = json_object();
 
 	for (unsigned i = 0; i < TIMEOUT_COUNT; i++)
 		set_tunable(fields, timeouts[i].name, conf->timeouts.ms[i] / 1000,
 			timeouts[i].default_s);
-	section_log("timeouts", "", fields);
+	section_keep(sections, "timeouts", "", fields);
+}
+
+/* `{SECTION: " key=value ..."}` in the order of the table of sections. */
+static json_t *
+sections_make(const struct conf *conf)
+{
+	json_t *sections = json_object();
+
+	sluice_keep(sections, conf);
+	gateway_keep(sections, conf);
+	for (unsigned i = 0; i < conf->port_count; i++)
+		port_keep(sections, &conf->ports[i]);
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		qube_keep(sections, conf, &conf->qubes[i]);
+	for (unsigned i = 0; i < conf->forward_count; i++)
+		forward_keep(sections, &conf->forwards[i]);
+	for (unsigned i = 0; i < conf->allow_count; i++)
+		allow_keep(sections, &conf->allows[i]);
+	limits_keep(sections, conf);
+	timeouts_keep(sections, conf);
+	return sections;
 }
 
 void
-settings_log(const struct conf *conf)
+settings_log(const struct conf *conf, const struct conf *previous)
 {
-	sluice_log(conf);
-	gateway_log(conf);
-	for (unsigned i = 0; i < conf->port_count; i++)
-		port_log(&conf->ports[i]);
-	for (unsigned i = 0; i < conf->qube_count; i++)
-		qube_log(conf, &conf->qubes[i]);
-	for (unsigned i = 0; i < conf->forward_count; i++)
-		forward_log(&conf->forwards[i]);
-	for (unsigned i = 0; i < conf->allow_count; i++)
-		allow_log(&conf->allows[i]);
-	limits_log(conf);
-	timeouts_log(conf);
+	json_t *sections = sections_make(conf);
+	json_t *before = previous != NULL ? sections_make(previous) : json_object();
+	const char *title;
+	json_t *line;
+
+	json_object_foreach(before, title, line) if (json_object_get(sections, title) == NULL)
+		log_line("setting %s is gone", title);
+	json_object_foreach(
+		sections, title, line) if (!json_equal(line, json_object_get(before, title)))
+		log_line("setting %s%s", title, json_string_value(line));
+	json_decref(sections);
+	json_decref(before);
 }

@@ -251,7 +251,7 @@ run(const char *path)
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
-	settings_log(daemon.conf);
+	settings_log(daemon.conf, NULL);
 	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);

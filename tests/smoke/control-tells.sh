@@ -64,6 +64,9 @@ action=accept dst4=192.0.2.$i"
     wait "$hammer" || fail "telemetry: $(<"$WORLD/hammer.log")"
     ok "telemetry: $(<"$WORLD/hammer.log")"
 
+    log_says '^sluiced: setting qube.work .*rules.count=2' || fail "a changed section is not told"
+    (($(grep -c 'setting timeouts' "$WORLD/sluiced.log") == 1)) || fail "all sections are told again"
+
     # a budget: sixteen flows at once, and five new ones a second
     in_qube work bash -c "for i in {1..40}; do ping -c 1 -W 1 $HOST >/dev/null & done; wait" || true
     wait_for 5 "an event about the budget" events_say '"qube":"work".*"kind":"budget"'
@@ -86,6 +89,8 @@ action=accept dst4=192.0.2.$i"
     in_firewall ip link delete "$(qube_vif personal)"
     link_says "port personal is down"
     ok "ports, policies and budgets are told to subscribers and to the log"
+
+    tells missed "$FIREWALL_PID"
 
     # the log
     log_says '^sluiced: setting sluice .*workers=[0-9]+ .*telemetry=yes$' || fail "no [sluice] in the log"

@@ -6,10 +6,12 @@
   telemetry SOCKET   DPDK's telemetry knows the same
   hammer SOCKET      ask it for two seconds
   events             print events until killed
+  missed PID         a subscriber that does not read is told how many it has missed
   journal COMMAND... run it with its stderr declared to be a journal
 """
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,12 +31,12 @@ class Control:
         self.connection.connect(PATH)
         self.lines = self.connection.makefile("rb")
 
-    def send(self, method, **params):
-        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    def send(self, method, identity=1, **params):
+        message = {"jsonrpc": "2.0", "id": identity, "method": method, "params": params}
         self.connection.sendall(json.dumps(message).encode() + b"\n")
 
     def call(self, method, **params):
-        self.send(method, **params)
+        self.send(method, 1, **params)
         answer = json.loads(self.lines.readline())
         require(f"{method} has a result", "result" in answer, answer)
         return answer["result"]
@@ -160,6 +162,30 @@ def events():
         print(line.decode().rstrip(), flush=True)
 
 
+def missed(pid):
+    """Sixty policies, told to who has subscribed sixteen times and reads nothing until the end."""
+    sleeper, other = Control(), Control()
+    told = {}
+    for i in range(16):
+        identity = f"{i:02}" * 500
+        told[identity] = []
+        sleeper.send("events", identity, kinds=["policy"])
+    generation = other.call("status")["policy"]["generation"]
+    for i in range(60):
+        os.kill(int(pid), signal.SIGHUP)
+        while other.call("status")["policy"]["generation"] == generation + i:
+            time.sleep(0.002)
+    sleeper.connection.settimeout(5)
+    while any(sum(counts) < 60 for counts in told.values()):
+        params = json.loads(sleeper.lines.readline())["params"]
+        counts = told[params["id"]]
+        counts.append(params.get("missed", 0) + (params["kind"] == "policy"))
+    require("none is told twice", all(sum(counts) == 60 for counts in told.values()), told)
+    most = max(max(counts) for counts in told.values())
+    require("some were missed", most > 1, most)
+    print(f"ok:   of 60 events a subscriber that does not read has missed up to {most - 1}, and is told so")
+
+
 def journal(*command):
     reader, writer = os.pipe()
     about = os.fstat(writer)
@@ -173,6 +199,5 @@ def journal(*command):
     require("none elsewhere", other.stderr.startswith(b"sluiced: "), other.stderr)
 
 
-{"numbers": numbers, "telemetry": telemetry, "hammer": hammer, "events": events, "journal": journal}[
-    sys.argv[2]
-](*sys.argv[3:])
+COMMANDS = (numbers, telemetry, hammer, events, missed, journal)
+{command.__name__: command for command in COMMANDS}[sys.argv[2]](*sys.argv[3:])
