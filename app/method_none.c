@@ -7,9 +7,6 @@
 		(void)params;                                                           \
 		control_fail(request, CONTROL_METHOD_NOT_FOUND, NULL, "not built yet"); \
 	}
-NONE(STATUS)
-NONE(QUBES)
-NONE(METRICS)
 NONE(RULES_GET)
 NONE(RULES_SET)
 NONE(RULES_ADD)
@@ -27,4 +24,3 @@ NONE(DROPS)
 NONE(EXPLAIN)
 NONE(TRACE)
 NONE(CAPTURE)
-NONE(EVENTS)

@@ -48,6 +48,15 @@ enum section_kind {
 		"an absolute path of at most 107 bytes for the control socket") \
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory") \
+	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
+		"the name or number of the group that may change things over the control socket", \
+		.offset = offsetof(struct conf, group)) \
+	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
+		"the name or number of the group that may look over the control socket", \
+		.offset = offsetof(struct conf, look_group)) \
+	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_parse, \
+		"yes or no: whether dpdk-telemetry.py finds sluiced", \
+		.offset = offsetof(struct conf, telemetry)) \
 	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
 		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
 	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
