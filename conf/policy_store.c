@@ -16,6 +16,7 @@
  * doubt it is raised.
  */
 #include "conf/policy_store.h"
+#include "conf/name_table.h"
 #include "conf/rule_index.h"
 
 #include <errno.h>
@@ -33,8 +34,11 @@ struct build {
 	const struct policy *previous; /* NULL for the first */
 	const struct report *report;
 	struct policy *policy;
-	uint16_t *index;    /* of every qube of `conf` in `policy` */
-	struct rules *none; /* what unused indices share */
+	uint16_t *index;          /* of every qube of `conf` in `policy` */
+	struct name_table before; /* qubes of `previous` */
+	struct name_table now;    /* qubes of `policy` */
+	struct name_table ports;  /* ports of `conf`, by their qube */
+	struct rules *none;       /* what unused indices share */
 };
 
 static bool
@@ -187,26 +191,31 @@ rules_take(const struct build *build, const struct conf_qube *qube, struct rules
 	return error;
 }
 
-static uint16_t
-port_of_qube(const struct conf *conf, const char *qube)
+/* Make the tables of names that are known before the policy is. */
+static int
+names_enter(struct build *build)
 {
-	for (unsigned i = 0; i < conf->port_count; i++)
-		if (conf->ports[i].role == ROLE_QUBE && strcmp(conf->ports[i].qube, qube) == 0)
-			return (uint16_t)i;
-	return PORT_NONE;
-}
+	const struct conf *conf = build->conf;
+	const struct policy *previous = build->previous;
+	unsigned before = previous != NULL ? previous->qube_count : 0;
 
-static uint16_t
-qube_by_name(const struct policy *policy, const char *name)
-{
-	for (unsigned i = 0; policy != NULL && name[0] != '\0' && i < policy->qube_count; i++)
-		if (strcmp(policy->qubes[i].name, name) == 0)
-			return (uint16_t)i;
-	return QUBE_NONE;
+	if (name_table_create(&build->before, before) != 0 ||
+		name_table_create(&build->now, conf->qube_count) != 0 ||
+		name_table_create(&build->ports, conf->port_count) != 0)
+		return -ENOMEM;
+	for (unsigned i = 0; i < before; i++)
+		if (previous->qubes[i].name[0] != '\0')
+			name_table_add(&build->before, previous->qubes[i].name, (uint16_t)i);
+	for (unsigned i = 0; i < conf->port_count; i++)
+		if (conf->ports[i].role == ROLE_QUBE)
+			name_table_add(&build->ports, conf->ports[i].qube, (uint16_t)i);
+	return 0;
 }
+_Static_assert(PORT_NONE == UINT16_MAX && QUBE_NONE == UINT16_MAX,
+	"what is not in a table of names is none");
 
 static void
-port_fill(struct policy_port *port, const struct policy *policy, const struct conf_port *from)
+port_fill(struct policy_port *port, const struct build *build, const struct conf_port *from)
 {
 	memcpy(port->name, from->name, sizeof(port->name));
 	port->role = from->role;
@@ -214,7 +223,7 @@ port_fill(struct policy_port *port, const struct policy *policy, const struct co
 	port->mss = from->mss;
 	port->qube = QUBE_NONE;
 	if (from->role == ROLE_QUBE) {
-		port->qube = qube_by_name(policy, from->qube);
+		port->qube = name_table_find(&build->now, from->qube);
 		return;
 	}
 	memcpy(port->has, from->has, sizeof(port->has));
@@ -225,13 +234,16 @@ port_fill(struct policy_port *port, const struct policy *policy, const struct co
 }
 
 static void
-ports_fill(struct policy *policy, const struct conf *conf)
+ports_fill(const struct build *build)
 {
+	const struct conf *conf = build->conf;
+	struct policy *policy = build->policy;
+
 	policy->uplink = PORT_NONE;
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
-		port_fill(&policy->ports[policy->port_count++], policy, from);
+		port_fill(&policy->ports[policy->port_count++], build, from);
 		if (from->role != ROLE_UPLINK)
 			continue;
 		policy->uplink = (uint16_t)i;
@@ -252,7 +264,7 @@ indices_assign(struct build *build, bool *taken)
 
 	build->policy->qube_count = build->previous != NULL ? build->previous->qube_count : 0;
 	for (unsigned i = 0; i < conf->qube_count; i++) {
-		build->index[i] = qube_by_name(build->previous, conf->qubes[i].name);
+		build->index[i] = name_table_find(&build->before, conf->qubes[i].name);
 		if (build->index[i] != QUBE_NONE)
 			taken[build->index[i]] = true;
 	}
@@ -288,7 +300,7 @@ qube_fill(const struct build *build, const struct conf_qube *from, uint16_t inde
 	memcpy(qube->name, from->name, sizeof(qube->name));
 	memcpy(qube->has, from->has, sizeof(qube->has));
 	memcpy(qube->address, from->address, sizeof(qube->address));
-	qube->port = port_of_qube(build->conf, from->name);
+	qube->port = name_table_find(&build->ports, from->name);
 	qube->limits = from->limits;
 	qube->filter = from->filter;
 	qube->since = before != NULL ? before->since : build->policy->generation;
@@ -331,6 +343,8 @@ qubes_fill(struct build *build)
 		return -ENOMEM;
 	}
 	indices_assign(build, taken);
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		name_table_add(&build->now, conf->qubes[i].name, build->index[i]);
 	for (unsigned i = 0; error == 0 && i < conf->qube_count; i++)
 		error = qube_fill(build, &conf->qubes[i], build->index[i]);
 	for (unsigned i = 0; error == 0 && i < build->policy->qube_count; i++)
@@ -361,7 +375,7 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 static bool
 qube_resolve(const struct build *build, unsigned line, const char *name, uint16_t *index)
 {
-	*index = qube_by_name(build->policy, name);
+	*index = name_table_find(&build->now, name);
 	if (*index == QUBE_NONE)
 		report_line(
 			build->report, "%s:%u: there is no qube %s", build->conf->path, line, name);
@@ -631,10 +645,12 @@ policy_fill(struct build *build)
 	if (policy->ports == NULL || policy->timeouts == NULL)
 		return -ENOMEM;
 	*policy->timeouts = conf->timeouts;
-	error = qubes_fill(build);
+	error = names_enter(build);
+	if (error == 0)
+		error = qubes_fill(build);
 	if (error != 0)
 		return error;
-	ports_fill(policy, conf);
+	ports_fill(build);
 	error = forwards_fill(build);
 	if (error == 0)
 		error = policy_index(policy);
@@ -678,6 +694,9 @@ policy_build_changed(const struct conf *conf, const struct changes *changes,
 		error = policy_fill(&build);
 	rules_unref(build.none);
 	free(build.index);
+	name_table_free(&build.before);
+	name_table_free(&build.now);
+	name_table_free(&build.ports);
 	if (error != 0) {
 		report_line(report, "%s: %s", conf->path, error_reason(error));
 		policy_free(build.policy);
