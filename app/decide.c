@@ -269,23 +269,17 @@ reset_again(struct worker *worker, struct rte_mbuf *mbuf)
 	return REASON_FLOW_REFUSED;
 }
 
-enum reason
-refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
+bool
+flow_reset(struct worker *worker, struct flow *flow, uint32_t serial)
 {
-	struct packet *packet = packet_of(mbuf);
-	struct flow *flow = packet->flow;
 	uint32_t deadline_ms;
 
-	if ((flow->flags & FLOW_REFUSED) != 0)
-		return reset_again(worker, mbuf);
-	worker->counters.flows_refused++;
 	if (flow->protocol != IPPROTO_TCP || tcp_half_open(flow->state)) {
 		open_end(worker, flow);
-		packet->flow = NULL;
-		return REASON_NO_LONGER_ALLOWED;
+		return false;
 	}
-	reset_end(worker, flow, DIRECTION_ORIGINAL, packet->serial);
-	reset_end(worker, flow, DIRECTION_REPLY, packet->serial);
+	reset_end(worker, flow, DIRECTION_ORIGINAL, serial);
+	reset_end(worker, flow, DIRECTION_REPLY, serial);
 	flow->flags |= FLOW_REFUSED;
 	flow->generation = worker->policy->generation;
 	flow->state = TCP_STATE_CLOSE;
@@ -294,5 +288,18 @@ refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
 		flow->deadline_ms = deadline_ms;
 		flow_sooner(worker->flows, flow);
 	}
+	return true;
+}
+
+enum reason
+refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	struct packet *packet = packet_of(mbuf);
+
+	if ((packet->flow->flags & FLOW_REFUSED) != 0)
+		return reset_again(worker, mbuf);
+	worker->counters.flows_refused++;
+	if (!flow_reset(worker, packet->flow, packet->serial))
+		packet->flow = NULL;
 	return REASON_NO_LONGER_ALLOWED;
 }

@@ -29,6 +29,7 @@ struct port_counters {
 	COUNTER(flows_expired,	  "flows_expired") \
 	COUNTER(flows_evicted,	  "flows_evicted")		/* to make room for another flow of the same qube */ \
 	COUNTER(flows_refused,	  "flows_refused")		/* no longer allowed by a newer policy */ \
+	COUNTER(flows_deleted,	  "flows_deleted")		/* on demand of the control socket */ \
 	COUNTER(related_errors,	  "icmp_errors_related")	/* passed because of the flow they are about */ \
 	COUNTER(answers,	  "icmp_errors_sent") \
 	COUNTER(answers_withheld, "icmp_errors_withheld")	/* by the limit per source */ \
@@ -154,7 +155,14 @@ uint64_t decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsi
 	struct decision *decisions);
 
 /**
- * End a flow that is no longer allowed: TCP with resets to both ends, others at once.
+ * End an open flow: a TCP connection with resets to both ends, others at once.
+ * @param serial of the packet that this is because of; 0: of none
+ * @return whether the flow is still in the table, as FLOW_REFUSED, to reset who has not heard
+ */
+bool flow_reset(struct worker *worker, struct flow *flow, uint32_t serial);
+
+/**
+ * End a flow that is no longer allowed, as flow_reset.
  * @return why @p mbuf, whose flow it is, is dropped
  */
 enum reason refuse_flow(struct worker *worker, struct rte_mbuf *mbuf);

@@ -745,6 +745,23 @@ flow_walk(struct flow_table *table, void (*visit)(void *context, struct flow *fl
 	}
 }
 
+bool
+flow_walk_some(struct flow_table *table, uint32_t *cursor, unsigned places,
+	bool (*visit)(void *context, struct flow *flow), void *context)
+{
+	uint32_t index = RTE_MAX(*cursor, 1U);
+	uint32_t end = (uint32_t)RTE_MIN((uint64_t)index + places, table->reach);
+
+	while (index < end) {
+		struct flow *flow = &table->pool[index++];
+
+		if (flow->qube != QUBE_NONE && !visit(context, flow))
+			break;
+	}
+	*cursor = index;
+	return index < table->reach;
+}
+
 uint32_t
 flow_count(const struct flow_table *table)
 {

@@ -226,6 +226,19 @@ size_t flow_table_memory(const struct flow_table *table);
 void flow_walk(
 	struct flow_table *table, void (*visit)(void *context, struct flow *flow), void *context);
 
+/**
+ * Visit the open flows in the next places of the pool, permissions included. With other work between
+ * the calls, each flow that was open all the time is visited once; what was opened meanwhile may be
+ * missed.
+ * @param cursor 0 begins; where to go on
+ * @param places of the pool to look at: what a call costs at most
+ * @param visit may close the flow it visits and change nothing else about the table; false: no more
+ *	in this call
+ * @return false when the end has been reached
+ */
+bool flow_walk_some(struct flow_table *table, uint32_t *cursor, unsigned places,
+	bool (*visit)(void *context, struct flow *flow), void *context);
+
 /** Index of a flow in its table's pool, for reports. */
 uint32_t flow_index(const struct flow_table *table, const struct flow *flow);
 
