@@ -23,28 +23,40 @@
 #define SPLIT_MAX (2 * FRAGMENTS_PER_DATAGRAM)
 
 enum reason
-route_find(struct worker *worker, enum family family, const union address *destination,
-	struct flow_way *way)
+route_next_hop(const struct policy *policy, enum family family, const union address *destination,
+	union address *next_hop)
 {
-	const struct policy *policy = worker->policy;
 	const struct policy_port *uplink = &policy->ports[policy->uplink];
-	const union address *next_hop = destination;
 
+	*next_hop = *destination;
 	if (!uplink->has[family])
 		return REASON_NO_ROUTE;
 	if (!prefix_contains(&uplink->link[family], destination)) {
 		if (!uplink->has_gateway[family])
 			return REASON_NO_ROUTE;
-		next_hop = &uplink->gateway[family];
+		*next_hop = uplink->gateway[family];
 	} else if (family == FAMILY_IPV4 && uplink->link[family].length < 31) {
 		uint32_t host = UINT32_MAX >> uplink->link[family].length;
 
 		if ((rte_be_to_cpu_32(destination->v4) & host) == host)
 			return REASON_MARTIAN_DESTINATION; /* the link's broadcast address */
 	}
-	way->port = policy->uplink;
-	way->neighbour = neighbour_index(worker->dataplane->ports[policy->uplink].neighbours,
-		family, next_hop, worker->now_ms);
+	return REASON_NONE;
+}
+
+enum reason
+route_find(struct worker *worker, enum family family, const union address *destination,
+	struct flow_way *way)
+{
+	uint16_t uplink = worker->policy->uplink;
+	union address next_hop;
+	enum reason reason = route_next_hop(worker->policy, family, destination, &next_hop);
+
+	if (reason != REASON_NONE)
+		return reason;
+	way->port = uplink;
+	way->neighbour = neighbour_index(
+		worker->dataplane->ports[uplink].neighbours, family, &next_hop, worker->now_ms);
 	return way->neighbour == NEIGHBOUR_NONE ? REASON_NO_ROUTE : REASON_NONE;
 }
 
