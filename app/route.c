@@ -133,9 +133,8 @@ neighbour_refind(
 		way->neighbour = neighbour_index(neighbours, family, host, worker->now_ms);
 }
 
-/* Whether a packet fits the way out, in pieces if it may be cut. Marks what must be. */
-static bool
-fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
+bool
+route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
 {
 	bool may_cut = packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0;
 
@@ -170,7 +169,7 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 		worker_drop(worker, mbuf, REASON_TIME_EXCEEDED);
 		return false;
 	}
-	if (unlikely(!fit(mbuf, packet, port->mtu))) {
+	if (unlikely(!route_fit(mbuf, packet, port->mtu))) {
 		worker_drop(worker, mbuf, REASON_TOO_BIG);
 		return false;
 	}

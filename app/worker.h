@@ -205,6 +205,9 @@ enum reason route_next_hop(const struct policy *policy, enum family family,
 enum reason route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way);
 
+/** Whether a packet fits the way out, in pieces if it may be cut. Marks what must be. */
+bool route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu);
+
 /** Send packets of tracked flows on their way: route, rewrite, transmit. Takes them. */
 void route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
