@@ -252,6 +252,22 @@ goes_on(struct explain *explain, const struct worker *worker)
 	route(explain, worker, flow->way[explain->packet.direction]);
 }
 
+/* Make a segment the next one of its connection. Only its numbers are changed, in our own frame. */
+static void
+segment_line_up(struct explain *explain)
+{
+	const struct packet *packet = &explain->packet;
+	struct rte_tcp_hdr *tcp =
+		packet_header(&explain->mbuf, packet->l4_offset, struct rte_tcp_hdr *);
+	enum direction direction = (enum direction)packet->direction;
+	uint32_t sequence = 0, acknowledgement = 0;
+
+	(void)tcp_reset_sequence(&explain->answer.known, direction, &sequence);
+	(void)tcp_reset_sequence(&explain->answer.known, !direction, &acknowledgement);
+	tcp->sent_seq = rte_cpu_to_be_32(sequence);
+	tcp->recv_ack = rte_cpu_to_be_32(acknowledgement);
+}
+
 /* As track_known. */
 static void
 track(struct explain *explain, struct worker *worker)
@@ -261,6 +277,8 @@ track(struct explain *explain, struct worker *worker)
 	struct flow flow = answer->known; /* it will not be the same afterwards */
 
 	packet->rule = flow.rule;
+	if (explain->next_in_line && flow.protocol == IPPROTO_TCP)
+		segment_line_up(explain);
 	switch (track_packet(&flow, &explain->mbuf, worker->policy->timeouts, worker->now_ms)) {
 	case TCP_PASS:
 	case TCP_IGNORE:

@@ -69,6 +69,9 @@ struct explanation {
 /* One question. Its mbuf is of no pool and never leaves. */
 struct explain {
 	struct dataplane *dataplane;
+	/* To be set behind explain_begin: a TCP segment of an open connection is given the numbers
+	   that are expected there, since the question did not say any. */
+	bool next_in_line;
 	struct rte_mbuf mbuf;
 	struct packet packet; /* the private area of `mbuf` */
 	uint8_t frame[EXPLAIN_FRAME_MAX];

@@ -301,7 +301,7 @@ answer_draw(struct frame *frame, const struct heard *what)
 		return;
 	}
 	if (view.protocol == IPPROTO_ICMP || view.protocol == IPPROTO_ICMPV6) {
-		static const uint8_t answers[] = {[0] = 8, [8] = 0, [13] = 14, [14] = 13};
+		static const uint8_t answers[16] = {[0] = 8, [8] = 0, [13] = 14, [14] = 13};
 
 		spec.source_port = (uint16_t)(l4[4] << 8 | l4[5]);
 		spec.type = view.protocol == IPPROTO_ICMPV6 ? l4[0] ^ 1 : answers[l4[0] & 15];
@@ -507,10 +507,11 @@ left_as(const struct sent *sent, const struct tuple *leaves)
 static void
 remember(const struct sent *sent, uint16_t port)
 {
-	struct heard *what = &heard[heard_count++ % HEARD];
+	struct heard *what = &heard[heard_count % HEARD];
 
 	if (!frame_view(sent->frame.bytes, sent->frame.length).ip)
-		heard_count--;
+		return;
+	heard_count++;
 	what->port = port;
 	what->frame = sent->frame;
 }
