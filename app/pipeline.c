@@ -299,29 +299,17 @@ steer_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	return kept;
 }
 
-/* Whether the firewall itself takes a packet: ARP, neighbour discovery, a ping to it. */
-static inline bool
-is_for_firewall(const struct packet *packet)
-{
-	if (likely(packet->kind == PACKET_IP && (packet->flags & (PACKET_ND | PACKET_LOCAL)) == 0))
-		return false;
-	if (packet->kind == PACKET_ARP || (packet->flags & PACKET_ND) != 0)
-		return true;
-	/* TCP and UDP may belong to a forward, an error to a flow: the flow table knows. */
-	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP;
-}
-
 /*
- * Find out which flow an ICMP error is about. One that comes over the uplink with an address of
- * ours as its own is forged, whatever it quotes.
+ * An error that comes over the uplink with an address of ours as its own is forged, whatever it
+ * quotes.
  */
-static enum reason
-relate(struct worker *worker, struct rte_mbuf *mbuf)
+enum reason
+pipeline_relate(const struct policy *policy, struct rte_mbuf *mbuf)
 {
 	const struct packet *packet = packet_of(mbuf);
 
 	if (packet->qube == QUBE_NONE &&
-		guard_unsolicited(worker->policy, packet) == REASON_DOWNSTREAM_SOURCE)
+		guard_unsolicited(policy, packet) == REASON_DOWNSTREAM_SOURCE)
 		return REASON_DOWNSTREAM_SOURCE;
 	return icmp_relate(mbuf);
 }
@@ -337,13 +325,13 @@ local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		const struct packet *packet = packet_of(mbuf);
 
 		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
-			enum reason reason = relate(worker, mbuf);
+			enum reason reason = pipeline_relate(worker->policy, mbuf);
 
 			if (reason != REASON_NONE) {
 				worker_drop(worker, mbuf, reason);
 				continue;
 			}
-		} else if (unlikely(is_for_firewall(packet))) {
+		} else if (unlikely(local_takes(packet))) {
 			local_packet(worker, mbuf);
 			continue;
 		}
