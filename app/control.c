@@ -168,6 +168,28 @@ control_fail(struct control_request *request, enum control_error code, json_t *d
 	request_free(request);
 }
 
+bool
+control_params_known(
+	struct control_request *request, const json_t *params, const char *const *names)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)params, key, value)
+	{
+		unsigned i = 0;
+
+		while (names[i] != NULL && strcmp(names[i], key) != 0)
+			i++;
+		if (names[i] != NULL)
+			continue;
+		control_fail(request, CONTROL_INVALID_PARAMS, json_pack("{s:s}", "key", key),
+			"%.64s: no such parameter; help lists them", key);
+		return false;
+	}
+	return true;
+}
+
 void
 control_keep(struct control_request *request, void (*ended)(void *context), void *context)
 {

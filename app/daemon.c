@@ -8,11 +8,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <event2/event.h>
 #include <rte_cycles.h>
 
+#include "app/event.h"
 #include "app/log.h"
 
 const struct policy *
@@ -67,8 +69,33 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 		return -EINVAL;
 	}
 	dataplane_publish(daemon->dataplane, wanted);
+	daemon->policy_s = (uint64_t)time(NULL);
 	daemon_expiry_arm(daemon);
 	return 0;
+}
+
+/* @param why taken */
+static void
+tell_policy(struct daemon *daemon, json_t *why)
+{
+	const struct policy *policy = daemon_policy(daemon);
+
+	event_emit(daemon, "policy",
+		json_pack("{s:o, s:I, s:I, s:I}", "text", why, "generation",
+			(json_int_t)policy->generation, "forwards",
+			(json_int_t)policy->forwards->count, "compiled",
+			(json_int_t)policy->compiled));
+}
+
+/* The first thing that was reported is why something is refused; the log has all of them. */
+static void
+first_line(void *context, const char *line)
+{
+	char **first = context;
+
+	log_report.line(log_report.context, line);
+	if (*first == NULL)
+		*first = strdup(line);
 }
 
 void
@@ -80,8 +107,9 @@ daemon_expired(evutil_socket_t number, short events, void *context)
 	(void)number, (void)events;
 	if (daemon_commit(daemon, daemon->conf, daemon->changes, &log_report) != 0)
 		return;
-	log_line("policy %u in force: %u forwards expired", daemon_policy(daemon)->generation,
-		before - daemon_policy(daemon)->forwards->count);
+	tell_policy(daemon, json_sprintf("policy %u in force: %u forwards expired",
+				    daemon_policy(daemon)->generation,
+				    before - daemon_policy(daemon)->forwards->count));
 }
 
 void
@@ -91,20 +119,32 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	uint64_t start_tsc = rte_rdtsc();
 	const struct policy *policy;
 	struct conf *conf = NULL;
+	char *reason = NULL;
+	const struct report report = {.line = first_line, .context = &reason};
 
 	(void)number, (void)events;
-	if (conf_load(daemon->path, &log_report, &conf) != 0 ||
-		conf_reload_check(daemon->conf, conf, &log_report) != 0 ||
-		daemon_commit(daemon, conf, daemon->changes, &log_report) != 0) {
-		log_line("reload: %s is not taken up, what was in force stays in force",
-			daemon->path);
+	if (conf_load(daemon->path, &report, &conf) != 0 ||
+		conf_reload_check(daemon->conf, conf, &report) != 0 ||
+		daemon_commit(daemon, conf, daemon->changes, &report) != 0) {
+		event_emit(daemon, "policy-refused",
+			json_pack("{s:o, s:s, s:s}", "text",
+				json_sprintf("reload: %s is not taken up, what was in force stays "
+					     "in force",
+					daemon->path),
+				"reason", reason != NULL ? reason : "out of memory", "by",
+				"SIGHUP"));
+		free(reason);
 		conf_free(conf);
 		return;
 	}
+	free(reason);
 	conf_free(daemon->conf);
 	daemon->conf = conf;
 	policy = daemon_policy(daemon);
-	log_line("policy %u in force: %u qubes, %u forwards, %u rulesets compiled, in %.1f ms",
-		policy->generation, conf->qube_count, policy->forwards->count, policy->compiled,
-		(double)(rte_rdtsc() - start_tsc) * 1e3 / (double)rte_get_tsc_hz());
+	tell_policy(daemon,
+		json_sprintf("policy %u in force: %u qubes, %u forwards, %u rulesets compiled, in "
+			     "%.1f ms",
+			policy->generation, conf->qube_count, policy->forwards->count,
+			policy->compiled,
+			(double)(rte_rdtsc() - start_tsc) * 1e3 / (double)rte_get_tsc_hz()));
 }

@@ -12,6 +12,7 @@ struct changes; /* conf/changes.h */
 struct control;
 struct event;
 struct event_base;
+struct events; /* app/event.h */
 struct loop;
 struct worker_calls;
 
@@ -25,9 +26,11 @@ struct daemon {
 	struct control *control;
 	struct loop *loop;
 	struct worker_calls *calls;
+	struct events *events;
 	struct event *expiry; /* of the next forward or rule */
 	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;     /* unix time */
+	uint64_t policy_s;    /* unix time at which the policy in force came into force */
 };
 
 /** The policy in force; valid until the next one is put in force. */

@@ -7,8 +7,6 @@
 		(void)params;                                                           \
 		control_fail(request, CONTROL_METHOD_NOT_FOUND, NULL, "not built yet"); \
 	}
-NONE(STATUS)
-NONE(QUBES)
 NONE(METRICS)
 NONE(RULES_GET)
 NONE(RULES_SET)
@@ -27,4 +25,3 @@ NONE(DROPS)
 NONE(EXPLAIN)
 NONE(TRACE)
 NONE(CAPTURE)
-NONE(EVENTS)

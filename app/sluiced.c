@@ -25,6 +25,7 @@
 #include "app/control.h"
 #include "app/daemon.h"
 #include "app/eal.h"
+#include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
 #include "app/snapshot.h"
@@ -164,10 +165,13 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = worker_calls_create(daemon->dataplane, daemon->base, &daemon->calls);
 	if (error == 0)
+		error = events_create(daemon, &daemon->events);
+	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
 	if (error == 0) {
 		flows_restore(daemon);
+		daemon->policy_s = (uint64_t)time(NULL);
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
 	}
 	return error;
@@ -239,6 +243,7 @@ run(const char *path)
 	}
 	flows_save(&daemon, now_ms);
 	control_close(daemon.control);
+	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
