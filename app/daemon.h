@@ -12,6 +12,7 @@ struct changes; /* conf/changes.h */
 struct control;
 struct event;
 struct event_base;
+struct drop_poll; /* app/drop_poll.h */
 struct events; /* app/event.h */
 struct loop;
 struct worker_calls;
@@ -27,6 +28,7 @@ struct daemon {
 	struct loop *loop;
 	struct worker_calls *calls;
 	struct events *events;
+	struct drop_poll *drops;
 	struct event *expiry; /* of the next forward or rule */
 	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;     /* unix time */

@@ -9,7 +9,8 @@
 
 #include "app/worker.h"
 
-/* A writer is done within nanoseconds, unless it lost its CPU; the next poll is soon enough then. */
+/* A writer is done within nanoseconds, unless it lost its CPU; the next poll is soon enough then.
+ */
 #define READ_TRIES 8
 #define MS_NS UINT64_C(1000000)
 
@@ -31,8 +32,7 @@ uint32_t
 drop_note_read(const struct drop_note *note, struct packet_summary *summary, uint32_t *time_ms)
 {
 	for (unsigned i = 0; i < READ_TRIES; i++) {
-		uint32_t before =
-			atomic_load_explicit(&note->sequence, memory_order_acquire);
+		uint32_t before = atomic_load_explicit(&note->sequence, memory_order_acquire);
 
 		if (before == 0)
 			return 0;

@@ -112,6 +112,7 @@ struct conf {
 	unsigned flows; /* per worker */
 	char *socket_path;
 	char *state_dir;
+	bool log_refusals;
 	bool has_gateway[FAMILIES];
 	union address gateway[FAMILIES];
 	unsigned virtual_dns_count;

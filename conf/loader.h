@@ -48,6 +48,9 @@ enum section_kind {
 		"an absolute path of at most 107 bytes for the control socket") \
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory") \
+	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \
+		"yes or no: whether refusals are logged", \
+		.offset = offsetof(struct conf, log_refusals)) \
 	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
 		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
 	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
@@ -138,7 +141,7 @@ struct key {
 	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
 	const char *allowed;
 	/* What the parsers of several keys differ in. */
-	size_t offset;     /* numbers, ports and names: in the section's object */
+	size_t offset;     /* numbers, ports, names, yes or no: in the section's object */
 	unsigned min, max; /* numbers: max is not 0 */
 	unsigned scale;    /* numbers: multiply what is stored, 0 = 1 */
 	unsigned least;    /* ports */
