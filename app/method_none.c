@@ -7,6 +7,5 @@
 		(void)params;                                                           \
 		control_fail(request, CONTROL_METHOD_NOT_FOUND, NULL, "not built yet"); \
 	}
-NONE(DROPS)
 NONE(TRACE)
 NONE(CAPTURE)

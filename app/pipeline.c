@@ -34,6 +34,8 @@ worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason)
 	enum answer answer = reasons[reason].answer;
 
 	packet->reason = (uint8_t)reason;
+	drop_note(&worker->notes[packet->in_port], worker->ports[packet->in_port].drops[reason],
+		packet, worker->now_ms);
 	worker->ports[packet->in_port].drops[reason]++;
 	/*
 	 * Somebody across the uplink is answered only about a flow that exists, and nobody about a

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 
 #include "app/dataplane.h"
+#include "app/drop_note.h"
 #include "nat/target.h"
 #include "nat/fragment.h"
 #include "nat/track.h"
@@ -80,6 +81,7 @@ struct worker {
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
 	struct worker_counters counters;
 	struct port_counters *ports;
+	struct drop_notes *notes; /* by port */
 	/* others' */
 	struct rte_ring *handover;
 	_Atomic(struct worker_call *) call; /* to be run, and who has been; see app/worker_call.h */

@@ -54,6 +54,17 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 }
 
 static bool
+yes_no_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	bool yes = strcmp(text, "yes") == 0;
+
+	if (!yes && strcmp(text, "no") != 0)
+		return wrong(reason, "is neither yes nor no");
+	memcpy((char *)object + key->offset, &yes, sizeof(yes));
+	return true;
+}
+
+static bool
 state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf *conf = object;
