@@ -47,7 +47,7 @@ client_open(struct client *client, const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	*client = (struct client){.fd = -1, .next_id = 1};
+	*client = (struct client){.fd = -1, .next_id = 1, .patience_ms = ANSWER_MS};
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, path);
@@ -204,7 +204,7 @@ int
 client_call(struct client *client, const char *method, json_t *params, json_t **result)
 {
 	json_int_t id = client->next_id++;
-	int64_t deadline = now_ms() + ANSWER_MS;
+	int64_t deadline = now_ms() + client->patience_ms;
 	int sent = client_send(client, method, id, params);
 	int status = 1;
 

@@ -17,6 +17,7 @@ struct client {
 	char *input;
 	size_t length, capacity;
 	json_int_t next_id;
+	unsigned patience_ms; /* for an answer */
 	json_t *error; /* of the last call: an error object of JSON-RPC */
 };
 

@@ -85,6 +85,25 @@ text_width(const char *text)
 }
 
 void
+text_clip(char *text, unsigned width)
+{
+	unsigned char *byte = (unsigned char *)text;
+
+	while (*byte != '\0') {
+		uint32_t code;
+		unsigned length = character(byte, &code);
+		int columns = length == 0 ? 1 : wcwidth((wchar_t)code);
+
+		columns = columns < 0 ? 1 : columns;
+		if ((unsigned)columns > width)
+			break;
+		width -= (unsigned)columns;
+		byte += length == 0 ? 1 : length;
+	}
+	*byte = '\0';
+}
+
+void
 print_clean(FILE *stream, const char *format, ...)
 {
 	char *line = NULL;

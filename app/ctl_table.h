@@ -45,6 +45,9 @@ void text_clean(char *text);
 /** How many columns of a terminal a text takes. */
 unsigned text_width(const char *text);
 
+/** Cut a text so that it takes at most @p width columns. */
+void text_clip(char *text, unsigned width);
+
 /** printf of @p format, cleaned; a line end at its end stays. */
 void print_clean(FILE *stream, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -101,10 +101,18 @@
 		"delete a port forward", \
 		"Connections through it end.", \
 		"sluicectl forward delete web") \
+	VERB(RUN, FORWARD_PLAN, "forward plan", "FORWARD|PROPERTY...", "via", LOOK, \
+		"what the network qubes upstream need for an external forward", \
+		"Changes nothing. For each hop between this firewall and the outside it prints what to type there: a sluicectl command where sluice runs, nft commands for the firewall that comes with Qubes. Without --via one hop is assumed, sys-net with nft. Hops further out than the first need the ADDRESS of the one before, so that is given with --via.", \
+		"sluicectl forward plan web --via sys-vpn:sluice:10.137.0.9 --via sys-net") \
 	VERB(RUN, BATCH, "batch", "", "file runtime check", CHANGE, \
 		"several changes, all of them or none", \
 		"Reads one change per line, written as arguments of sluicectl: rules set|add|insert|delete|policy|reset|full-access and forward add|delete. # begins a comment. Either all of them are in force afterwards or none; an error names its line.", \
 		"sluicectl batch --file changes.txt") \
+	VERB(RUN, IMPORT, "import", "QUBE FILE", "dry-run runtime check", CHANGE, \
+		"take the rules of a qube from its firewall.xml", \
+		"FILE is what Qubes keeps in dom0 in /var/lib/qubes/appvms/QUBE/firewall.xml. Its rules take the place of those of the qube, its port forwards are added, all of it or nothing. What has expired already is left out.", \
+		"sluicectl import work firewall.xml --dry-run") \
 	VERB(RUN, FLOWS, "flows", "[FILTER...]", "limit", LOOK, \
 		"the connections that are tracked", \
 		"Lines as conntrack -L writes them. FILTER: qube= proto= state= family= address= src= dst= port= sport= dport= inbound=; addresses may be prefixes.", \
@@ -125,10 +133,18 @@
 		"packets with their verdicts, as they pass", \
 		"EXPRESSION is that of tcpdump, see pcap-filter(7).", \
 		"sluicectl trace --drops tcp port 443") \
+	VERB(RUN, CAPTURE, "capture", "[EXPRESSION]", "write drops count snaplen port qube", CHANGE, \
+		"packets with all their bytes, for Wireshark", \
+		"Writes pcapng with the verdict, its reason and the rule in the comment of each packet. EXPRESSION is that of tcpdump, see pcap-filter(7).", \
+		"sluicectl capture -w - --drops host 192.0.2.7 | wireshark -k -i -") \
 	VERB(RUN, EVENTS, "events", "[KIND...]", "", LOOK, \
 		"what happens: policies, ports, forwards, budgets, drops", \
 		"KIND: policy policy-refused port forward-added forward-deleted forward-expired rule-expired budget drop. All of them without.", \
 		"sluicectl events policy forward-expired") \
+	VERB(RUN, TOP, "top", "", "", LOOK, \
+		"qubes with their rates, flows and refusals, on a screen", \
+		"Keys: up and down choose, Enter shows one qube and Escape goes back, p f d n t sort by packets, flows, drops, name, bits, space pauses, q ends.", \
+		"sluicectl top") \
 	VERB(RUN, HELP, "help", "[VERB...]", "verbs scdoc", NONE, \
 		"this table, or one line of it in full", \
 		"", \
