@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "app/ctl_args.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "conf/rule_token.h"
 
 /* Longest verb, in words. */
 #define VERB_WORDS 2
@@ -233,23 +236,29 @@ args_rule_has(const char *rule, const char *key)
 	return false;
 }
 
+/*
+ * One word as a property. What qvm-firewall takes, is taken: dsthost= and dstname= for an address
+ * as well as for a name.
+ */
 static void
 property_write(FILE *stream, const char *word)
 {
-	const char *value = strchr(word, '=') + 1;
+	const char *equals = strchr(word, '=');
+	const char *value = equals + 1;
+	char key[32], address[INET6_ADDRSTRLEN];
+	unsigned char bytes[sizeof(struct in6_addr)];
 
-	fwrite(word, 1, (size_t)(value - word), stream);
-	if (strpbrk(value, " \t\"\\") == NULL) {
-		fputs(value, stream);
-		return;
+	snprintf(key, sizeof(key), "%.*s", (int)(equals - word), word);
+	if (strcmp(key, "dstname") == 0)
+		strcpy(key, "dsthost");
+	if (strcmp(key, "dsthost") == 0) {
+		snprintf(address, sizeof(address), "%.*s", (int)strcspn(value, "/"), value);
+		if (inet_pton(AF_INET, address, bytes) == 1)
+			strcpy(key, "dst4");
+		else if (inet_pton(AF_INET6, address, bytes) == 1)
+			strcpy(key, "dst6");
 	}
-	putc('"', stream);
-	for (; *value != '\0'; value++) {
-		if (*value == '"' || *value == '\\')
-			putc('\\', stream);
-		putc(*value, stream);
-	}
-	putc('"', stream);
+	rule_token_write(stream, key, value);
 }
 
 char *
@@ -263,7 +272,7 @@ args_rule(const struct ctl_args *args, const char *const *words, unsigned count,
 	for (unsigned i = 0; i < count; i++) {
 		const char *equals = strchr(words[i], '=');
 
-		if (equals == NULL || equals == words[i]) {
+		if (equals == NULL || equals == words[i] || equals - words[i] > 30) {
 			ctl_usage(args,
 				"\"%s\" is no property: KEY=VALUE is wanted, such as proto=tcp",
 				words[i]);

@@ -76,7 +76,7 @@ ctl_change_print(const struct ctl *ctl, const json_t *result)
 	const json_t *entry;
 	size_t i;
 
-	json_array_foreach(json_object_get(result, "warnings"), i, entry)
+	json_array_foreach (json_object_get(result, "warnings"), i, entry)
 		ctl_error("warning: %s", json_string_value(entry));
 	if (ctl_print_json(ctl, result))
 		return;
@@ -84,9 +84,9 @@ ctl_change_print(const struct ctl *ctl, const json_t *result)
 		puts("good; nothing has changed");
 		return;
 	}
-	json_array_foreach(
-		json_object_get(result, "changes"), i, entry) if (*json_text(entry, "name") != '\0')
-		print_clean(stdout, "forward %s\n", json_text(entry, "name"));
+	json_array_foreach (json_object_get(result, "changes"), i, entry)
+		if (*json_text(entry, "name") != '\0')
+			print_clean(stdout, "forward %s\n", json_text(entry, "name"));
 }
 
 /* Where in a file the rule stands that sluiced did not like. */

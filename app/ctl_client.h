@@ -18,7 +18,7 @@ struct client {
 	size_t length, capacity;
 	json_int_t next_id;
 	unsigned patience_ms; /* for an answer */
-	json_t *error; /* of the last call: an error object of JSON-RPC */
+	json_t *error;        /* of the last call: an error object of JSON-RPC */
 };
 
 /** @return 0 or -errno */

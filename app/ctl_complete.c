@@ -305,7 +305,7 @@ names_print(struct ctl *ctl, const char *method, const char *list, const char *k
 	if (client_open(&client, ctl->socket_path) != 0)
 		return CTL_NO_DAEMON;
 	if (client_call(&client, method, NULL, &result) == 0)
-		json_array_foreach(json_object_get(result, list), i, entry)
+		json_array_foreach (json_object_get(result, list), i, entry)
 			print_clean(stdout, "%s\n", json_text(entry, key));
 	json_decref(result);
 	client_close(&client);

@@ -80,8 +80,9 @@ flows_take(void *context, const json_t *params)
 	const json_t *flow;
 	size_t i;
 
-	json_array_foreach(json_object_get(params, "flows"), i,
-		flow) if (!ctl_print_json(ctl, flow)) flow_print(flow);
+	json_array_foreach (json_object_get(params, "flows"), i, flow)
+		if (!ctl_print_json(ctl, flow))
+			flow_print(flow);
 	fflush(stdout);
 	return true;
 }

@@ -54,7 +54,7 @@ listens_text(const json_t *forward, char *text, size_t size)
 	size_t i;
 
 	*text = '\0';
-	json_array_foreach(json_object_get(forward, "listens"), i, address)
+	json_array_foreach (json_object_get(forward, "listens"), i, address)
 		snprintf(text + strlen(text), size - strlen(text), "%s%s", i != 0 ? " " : "",
 			json_string_value(address));
 }
@@ -79,8 +79,7 @@ verb_FORWARD_LIST(struct ctl *ctl)
 		return status;
 	}
 	table_begin(&table, "NAME|QUBE|RULE|LISTENS|>HITS|LEFT|ORIGIN|COMMENT");
-	json_array_foreach(json_object_get(result, "forwards"), i, forward)
-	{
+	json_array_foreach (json_object_get(result, "forwards"), i, forward) {
 		const char *rule = json_text(forward, "rule");
 
 		if (strncmp(rule, "action=forward ", 15) == 0)

@@ -56,6 +56,6 @@ packet_print(FILE *stream, const json_t *packet, bool colour, bool stages)
 		print_clean(stream, " > %s", json_text(packet, "out"));
 	putc('\n', stream);
 	if (stages)
-		json_array_foreach(json_object_get(packet, "stages"), i, stage)
+		json_array_foreach (json_object_get(packet, "stages"), i, stage)
 			print_clean(stream, "    %s\n", json_string_value(stage));
 }

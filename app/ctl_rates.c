@@ -51,12 +51,12 @@ rate_fill(struct qube_rate *rate, const json_t *before, const json_t *qube, doub
 	};
 	if (before == NULL)
 		return;
-	rate->sends_packets = rate_between(
-		json_int(before, "rx_packets"), json_int(qube, "rx_packets"), seconds);
+	rate->sends_packets =
+		rate_between(json_int(before, "rx_packets"), json_int(qube, "rx_packets"), seconds);
 	rate->sends_bits =
 		8 * rate_between(json_int(before, "rx_bytes"), json_int(qube, "rx_bytes"), seconds);
-	rate->gets_packets = rate_between(
-		json_int(before, "tx_packets"), json_int(qube, "tx_packets"), seconds);
+	rate->gets_packets =
+		rate_between(json_int(before, "tx_packets"), json_int(qube, "tx_packets"), seconds);
 	rate->gets_bits =
 		8 * rate_between(json_int(before, "tx_bytes"), json_int(qube, "tx_bytes"), seconds);
 	rate->drops = rate_between(

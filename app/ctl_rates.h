@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 struct qube_rate {
-	const char *name;   /* in the later answer, as all that follows */
+	const char *name; /* in the later answer, as all that follows */
 	const json_t *qube;
 	double sends_packets, sends_bits; /* per second */
 	double gets_packets, gets_bits;

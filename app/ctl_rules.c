@@ -316,8 +316,7 @@ qube_rules(const struct ctl *ctl, const json_t *qube)
 	if (*json_text(qube, "policy") == '\0')
 		return;
 	table_begin(&table, ">NO|RULE|>HITS|LEFT|ORIGIN|COMMENT");
-	json_array_foreach(json_object_get(qube, "rules"), i, rule)
-	{
+	json_array_foreach (json_object_get(qube, "rules"), i, rule) {
 		const char *words = json_text(rule, "rule");
 
 		table_cell(&table, "%lld", (long long)json_int(rule, "number"));
@@ -354,8 +353,7 @@ verb_RULES_SHOW(struct ctl *ctl)
 	status = ctl_call(ctl, "rules.get",
 		args->count != 0 ? json_pack("{s:s}", "qube", args->words[0]) : NULL, &result);
 	if (status == CTL_DONE && !ctl_print_json(ctl, result))
-		json_array_foreach(json_object_get(result, "qubes"), i, qube)
-		{
+		json_array_foreach (json_object_get(result, "qubes"), i, qube) {
 			if (i != 0)
 				putchar('\n');
 			qube_rules(ctl, qube);

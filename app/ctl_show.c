@@ -38,7 +38,8 @@ total(const json_t *value)
 	const char *key;
 	json_t *member;
 
-	json_object_foreach((json_t *)value, key, member) sum += json_integer_value(member);
+	json_object_foreach ((json_t *)value, key, member)
+		sum += json_integer_value(member);
 	return sum;
 }
 
@@ -71,8 +72,7 @@ qubes_table(const struct ctl *ctl, const json_t *qubes)
 	size_t i, k;
 
 	table_begin(&table, "QUBE|PORT|RULES|>FLOWS|>RX|>BYTES|>TX|>BYTES|>DROPS|ADDRESSES");
-	json_array_foreach(qubes, i, qube)
-	{
+	json_array_foreach (qubes, i, qube) {
 		const json_t *rules = json_object_get(qube, "rules");
 		const char *state = json_text(rules, "state");
 		char addresses[256] = "";
@@ -88,9 +88,10 @@ qubes_table(const struct ctl *ctl, const json_t *qubes)
 		}
 		cell_count(&table, qube, "flows");
 		traffic_cells(&table, qube);
-		json_array_foreach(json_object_get(qube, "addresses"), k, address) snprintf(
-			addresses + strlen(addresses), sizeof(addresses) - strlen(addresses),
-			"%s%s", k != 0 ? " " : "", json_string_value(address));
+		json_array_foreach (json_object_get(qube, "addresses"), k, address)
+			snprintf(addresses + strlen(addresses),
+				sizeof(addresses) - strlen(addresses), "%s%s", k != 0 ? " " : "",
+				json_string_value(address));
 		table_cell(&table, "%s", addresses);
 	}
 	table_print(&table, stdout, ctl->colour, 2);
@@ -116,8 +117,7 @@ status_page(const struct ctl *ctl, const json_t *status)
 
 	title(ctl, "workers");
 	table_begin(&table, ">NO|>FLOWS|>OF");
-	json_array_foreach(json_object_get(status, "workers"), i, entry)
-	{
+	json_array_foreach (json_object_get(status, "workers"), i, entry) {
 		table_cell(&table, "%lld", (long long)json_int(entry, "index"));
 		cell_count(&table, entry, "flows");
 		cell_count(&table, entry, "capacity");
@@ -126,8 +126,7 @@ status_page(const struct ctl *ctl, const json_t *status)
 
 	title(ctl, "ports");
 	table_begin(&table, "PORT|ROLE|QUBE|DEVICE|MAC|>MTU|>WORKER|>RX|>BYTES|>TX|>BYTES|>DROPS");
-	json_array_foreach(json_object_get(status, "ports"), i, entry)
-	{
+	json_array_foreach (json_object_get(status, "ports"), i, entry) {
 		static const char *const texts[] = {"name", "role", "qube", "device", "mac"};
 
 		for (unsigned k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
@@ -143,8 +142,7 @@ status_page(const struct ctl *ctl, const json_t *status)
 
 	if (json_array_size(json_object_get(status, "warnings")) != 0)
 		title(ctl, "warnings");
-	json_array_foreach(json_object_get(status, "warnings"), i, entry)
-	{
+	json_array_foreach (json_object_get(status, "warnings"), i, entry) {
 		printf("  %s", style_on(STYLE_WARN, ctl->colour));
 		print_clean(stdout, "%s", json_string_value(entry));
 		printf("%s\n", style_off(STYLE_WARN, ctl->colour));
@@ -182,8 +180,7 @@ numbers_table(const struct ctl *ctl, const json_t *object, const char *titles, b
 	struct table table;
 
 	table_begin(&table, titles);
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		if (!json_is_integer(value) || (!zeroes && json_integer_value(value) == 0))
 			continue;
 		table_cell(&table, "%s", key);
@@ -205,8 +202,7 @@ counters_page(const struct ctl *ctl, const json_t *counters)
 	numbers_table(ctl, json_object_get(counters, "drops"), "REASON|>PACKETS", false);
 	title(ctl, "ports");
 	table_begin(&table, "PORT|>RX|>BYTES|>LOST|>TX|>BYTES|>DROPS");
-	json_object_foreach(json_object_get(counters, "ports"), name, port)
-	{
+	json_object_foreach (json_object_get(counters, "ports"), name, port) {
 		table_cell(&table, "%s", name);
 		cell_count(&table, port, "rx_packets");
 		cell_bytes(&table, port, "rx_bytes");
@@ -246,8 +242,7 @@ qube_page(const struct ctl *ctl, const json_t *qube)
 	numbers_table(ctl, qube, "COUNTER|>VALUE", true);
 	title(ctl, "budgets");
 	table_begin(&table, "BUDGET|>LIMIT|>REFUSED");
-	json_object_foreach(json_object_get(qube, "limits"), key, value)
-	{
+	json_object_foreach (json_object_get(qube, "limits"), key, value) {
 		json_int_t refused = json_int(json_object_get(qube, "refused"), key);
 
 		table_cell(&table, "%s", key);

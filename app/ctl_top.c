@@ -2,9 +2,9 @@
 /*
  * Qubes with what they send and get, on a screen; Enter shows one of them in full.
  *
- * Once a second sluiced is asked for its counters, and rates are what lies between two answers. When
- * it is restarted, the screen says so and goes on as soon as it is back. Nothing is asked of the
- * workers but the few flows of one qube that fit on the screen.
+ * Once a second sluiced is asked for its counters, and rates are what lies between two answers.
+ * When it is restarted, the screen says so and goes on as soon as it is back. Nothing is asked of
+ * the workers but the few flows of one qube that fit on the screen.
  */
 #include <curses.h>
 #include <errno.h>
@@ -101,7 +101,7 @@ top_ask(struct top *top, const char *method, json_t *params, json_t **result)
 	client_close(client);
 	snprintf(top->trouble, sizeof(top->trouble), "no answer from sluiced (%s), trying again",
 		error == -ENOENT || error == -ECONNREFUSED ? "not running"
-		: error == -EPIPE			   ? "it ended"
+		: error == -EPIPE                          ? "it ended"
 							   : strerror(-error));
 	return false;
 }
@@ -124,11 +124,10 @@ top_ask_qube(struct top *top)
 		json_decref(top->rules);
 		top->rules = rules;
 	}
-	if (client->fd >= 0 &&
-		client_stream(client, "flows",
-			json_pack("{s:{s:s}, s:i}", "filter", "qube", top->chosen, "limit",
-				FLOWS_MAX),
-			flows_keep, flows, &result) == 0) {
+	if (client->fd >= 0 && client_stream(client, "flows",
+				       json_pack("{s:{s:s}, s:i}", "filter", "qube", top->chosen,
+					       "limit", FLOWS_MAX),
+				       flows_keep, flows, &result) == 0) {
 		json_decref(top->flows);
 		top->flows = json_incref(flows);
 	}
@@ -260,8 +259,9 @@ draw_list(const struct top *top)
 	draw_bar(3, title);
 	for (size_t i = first; i < top->count && i - first < rows; i++)
 		draw_rate(4 + (int)(i - first), &top->rates[i], i == chosen);
-	snprintf(title, sizeof(title), "sorted by %s: t bits  p packets  f flows  d drops  n name   "
-				       "Enter shows  space pauses  q ends",
+	snprintf(title, sizeof(title),
+		"sorted by %s: t bits  p packets  f flows  d drops  n name   "
+		"Enter shows  space pauses  q ends",
 		orders[top->order]);
 	draw_bar(LINES - 1, title);
 }
@@ -291,7 +291,7 @@ draw_drops(const struct top *top, const struct qube_rate *rate, int y, int end)
 			text_count((uint64_t)(rate_between(json_int(before, reason), drops,
 						      (double)(top->after_ms - top->before_ms) /
 							      1000) +
-						   0.5),
+					      0.5),
 				per_second));
 	}
 	json_object_foreach (json_object_get(rate->qube, "refused"), reason, value)
@@ -361,7 +361,8 @@ draw_qube(const struct top *top)
 	int end = LINES - 1;
 	int y = 4;
 
-	draw_bar(2, "QUBE               FLOWS SENDS/s              GETS/s             DROPS/s   DROPS");
+	draw_bar(2,
+		"QUBE               FLOWS SENDS/s              GETS/s             DROPS/s   DROPS");
 	draw_rate(3, rate, false);
 	if (*json_text(rules, "error") != '\0') {
 		attron(COLOR_PAIR(COLOUR_BAD));
@@ -413,8 +414,8 @@ key_take(struct top *top, int key)
 	static const struct {
 		int key;
 		enum rate_order order;
-	} orders[] = {{'t', ORDER_BITS}, {'p', ORDER_PACKETS}, {'f', ORDER_FLOWS}, {'d', ORDER_DROPS},
-		{'n', ORDER_NAME}};
+	} orders[] = {{'t', ORDER_BITS}, {'p', ORDER_PACKETS}, {'f', ORDER_FLOWS},
+		{'d', ORDER_DROPS}, {'n', ORDER_NAME}};
 
 	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
 		if (orders[i].key == key) {

@@ -72,8 +72,7 @@ trace_take(void *context, const json_t *params)
 	size_t i;
 
 	view->missed += (unsigned long long)json_int(params, "missed");
-	json_array_foreach(json_object_get(params, "packets"), i, packet)
-	{
+	json_array_foreach (json_object_get(params, "packets"), i, packet) {
 		view->seen++;
 		if (!ctl_print_json(view->ctl, packet))
 			packet_print(stdout, packet, view->ctl->colour, stages);

@@ -15,7 +15,7 @@ ports_text(const json_t *ports, char *text, size_t size)
 	json_t *count;
 
 	*text = '\0';
-	json_object_foreach((json_t *)ports, name, count)
+	json_object_foreach ((json_t *)ports, name, count)
 		snprintf(text + strlen(text), size - strlen(text), "%s%s %lld",
 			*text != '\0' ? ", " : "", name, (long long)json_integer_value(count));
 }
@@ -29,8 +29,7 @@ drops_page(const struct ctl *ctl, const json_t *drops)
 	size_t i;
 
 	table_begin(&table, "REASON|>PACKETS|PORTS|MEANS");
-	json_array_foreach(json_object_get(drops, "reasons"), i, entry)
-	{
+	json_array_foreach (json_object_get(drops, "reasons"), i, entry) {
 		table_cell(&table, "%s", json_text(entry, "reason"));
 		table_cell(&table, "%lld", (long long)json_int(entry, "total"));
 		ports_text(json_object_get(entry, "ports"), text, sizeof(text));
@@ -41,7 +40,7 @@ drops_page(const struct ctl *ctl, const json_t *drops)
 	if (json_array_size(json_object_get(drops, "last")) == 0)
 		return;
 	puts("\nthe last of them");
-	json_array_foreach(json_object_get(drops, "last"), i, entry)
+	json_array_foreach (json_object_get(drops, "last"), i, entry)
 		packet_print(stdout, entry, ctl->colour, false);
 }
 
@@ -106,8 +105,7 @@ explain_page(const struct ctl *ctl, const json_t *answer)
 	print_clean(stdout, ": %s\n\n", json_text(answer, "text"));
 
 	table_begin(&table, "STAGE|RESULT|");
-	json_array_foreach(json_object_get(answer, "stages"), i, stage)
-	{
+	json_array_foreach (json_object_get(answer, "stages"), i, stage) {
 		table_cell(&table, "%s", json_text(stage, "stage"));
 		table_cell(&table, "%s", json_text(stage, "result"));
 		table_cell(&table, "%s", json_text(stage, "text"));

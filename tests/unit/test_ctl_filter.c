@@ -17,12 +17,13 @@ passes(const json_t *filter, const unsigned char *frame, unsigned length)
 	size_t i;
 
 	CU_ASSERT_FATAL(json_array_size(filter) < 256);
-	json_array_foreach(filter, i, line) lines[i] = (struct bpf_insn){
-		.code = (u_short)json_integer_value(json_array_get(line, 0)),
-		.jt = (u_char)json_integer_value(json_array_get(line, 1)),
-		.jf = (u_char)json_integer_value(json_array_get(line, 2)),
-		.k = (bpf_u_int32)json_integer_value(json_array_get(line, 3)),
-	};
+	json_array_foreach (filter, i, line)
+		lines[i] = (struct bpf_insn){
+			.code = (u_short)json_integer_value(json_array_get(line, 0)),
+			.jt = (u_char)json_integer_value(json_array_get(line, 1)),
+			.jf = (u_char)json_integer_value(json_array_get(line, 2)),
+			.k = (bpf_u_int32)json_integer_value(json_array_get(line, 3)),
+		};
 	CU_ASSERT_FATAL(bpf_validate(lines, (int)json_array_size(filter)) != 0);
 	return bpf_filter(lines, frame, length, length) != 0;
 }
