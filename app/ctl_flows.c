@@ -39,15 +39,13 @@ filter_make(const struct ctl *ctl)
 static void
 direction_print(const json_t *direction)
 {
-	const json_t *sport = json_object_get(direction, "sport");
-	const json_t *dport = json_object_get(direction, "dport");
+	static const char *const numbers[] = {"sport", "dport", "id"};
 
 	print_clean(stdout, " src=%s dst=%s", json_text(direction, "source"),
 		json_text(direction, "destination"));
-	if (sport != NULL)
-		printf(" sport=%lld", (long long)json_integer_value(sport));
-	if (dport != NULL)
-		printf(" dport=%lld", (long long)json_integer_value(dport));
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (json_object_get(direction, numbers[i]) != NULL)
+			printf(" %s=%lld", numbers[i], (long long)json_int(direction, numbers[i]));
 }
 
 static void

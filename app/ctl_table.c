@@ -352,7 +352,12 @@ json_int(const json_t *object, const char *key)
 double
 json_real_of(const json_t *object, const char *key)
 {
-	return json_number_value(json_object_get(object, key));
+	const json_t *value = json_object_get(object, key);
+
+	/* times of packets are text, where a number would lose digits */
+	if (json_is_string(value))
+		return strtod(json_string_value(value), NULL);
+	return json_number_value(value);
 }
 
 const char *

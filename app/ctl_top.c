@@ -39,7 +39,6 @@ struct top {
 	struct qube_rate *rates;
 	size_t count;
 	char trouble[256];
-	bool help;
 };
 
 static int64_t
@@ -172,6 +171,7 @@ top_sample(struct top *top)
 static void
 draw_head(const struct top *top)
 {
+	static const char *const orders[] = {"bits", "packets", "flows", "drops", "name"};
 	json_int_t flows = 0;
 	double packets = 0, bits = 0, drops = 0;
 	const json_t *worker;
@@ -189,9 +189,9 @@ draw_head(const struct top *top)
 		json_text(top->after, "version"), text_age(json_int(top->after, "uptime"), up),
 		(long long)json_int(json_object_get(top->after, "policy"), "generation"),
 		top->count, text_count((uint64_t)flows, count), top->paused ? "  PAUSED" : "");
-	put(1, 0, COLS, false, "qubes: %s packets/s, %s, %s dropped/s",
+	put(1, 0, COLS, false, "%s packets/s, %s, %s dropped/s; sorted by %s",
 		text_count((uint64_t)packets, pps), text_rate(bits, rate),
-		text_count((uint64_t)(drops + 0.5), dps));
+		text_count((uint64_t)(drops + 0.5), dps), orders[top->order]);
 	if (*top->trouble != '\0') {
 		attron(COLOR_PAIR(COLOUR_BAD) | A_BOLD);
 		move(1, 0);
@@ -248,7 +248,6 @@ chosen_index(const struct top *top)
 static void
 draw_list(const struct top *top)
 {
-	static const char *const orders[] = {"bits", "packets", "flows", "drops", "name"};
 	size_t chosen = chosen_index(top);
 	size_t rows = LINES > 5 ? (size_t)LINES - 5 : 1;
 	size_t first = chosen >= rows ? chosen - rows + 1 : 0;
@@ -259,11 +258,8 @@ draw_list(const struct top *top)
 	draw_bar(3, title);
 	for (size_t i = first; i < top->count && i - first < rows; i++)
 		draw_rate(4 + (int)(i - first), &top->rates[i], i == chosen);
-	snprintf(title, sizeof(title),
-		"sorted by %s: t bits  p packets  f flows  d drops  n name   "
-		"Enter shows  space pauses  q ends",
-		orders[top->order]);
-	draw_bar(LINES - 1, title);
+	draw_bar(LINES - 1,
+		"t bits  p packets  f flows  d drops  n name  Enter shows  space pauses  q ends");
 }
 
 /* Drops of the chosen qube. @return the line behind them */
@@ -330,10 +326,20 @@ draw_rules(const struct top *top, int y, int end)
 }
 
 static void
+flow_end(const json_t *direction, const char *address, const char *port, char *text, size_t size)
+{
+	if (json_object_get(direction, port) != NULL)
+		snprintf(text, size, "%s %lld", json_text(direction, address),
+			(long long)json_int(direction, port));
+	else
+		snprintf(text, size, "%s", json_text(direction, address));
+}
+
+static void
 draw_flows(const struct top *top, int y, int end)
 {
 	const json_t *flow;
-	char text[TEXT_SHORT];
+	char text[TEXT_SHORT], from[128], to[128];
 	size_t i;
 
 	if (y + 1 >= end)
@@ -347,9 +353,9 @@ draw_flows(const struct top *top, int y, int end)
 		put(y, 0, 6, false, "%s", json_text(flow, "proto"));
 		put(y, 6, 12, false, "%s", json_text(flow, "state"));
 		put(y, 19, 7, true, "%s", text_age(json_int(flow, "expires"), text));
-		put(y++, 28, COLS, false, "%s %lld > %s %lld", json_text(original, "source"),
-			(long long)json_int(original, "sport"), json_text(original, "destination"),
-			(long long)json_int(original, "dport"));
+		flow_end(original, "source", "sport", from, sizeof(from));
+		flow_end(original, "destination", "dport", to, sizeof(to));
+		put(y++, 28, COLS, false, "%s > %s", from, to);
 	}
 }
 
