@@ -39,12 +39,11 @@ option_print(const struct ctl_option_row *row)
 	snprintf(name, sizeof(name), "%c%c%s--%s%s%s", row->letter != '\0' ? '-' : ' ',
 		row->letter != '\0' ? row->letter : ' ', row->letter != '\0' ? ", " : "  ",
 		row->name, row->value != NULL ? " " : "", row->value != NULL ? row->value : "");
-	printf("  %-22s", name);
 	if (strlen(row->help) + 25 <= LINE_WIDTH) {
-		printf(" %s\n", row->help);
+		printf("  %-22s %s\n", name, row->help);
 		return;
 	}
-	putchar('\n');
+	printf("  %s\n", name);
 	paragraph(row->help, 10);
 }
 

@@ -102,7 +102,7 @@
 		"Connections through it end.", \
 		"sluicectl forward delete web") \
 	VERB(RUN, FORWARD_PLAN, "forward plan", "FORWARD|PROPERTY...", "via", LOOK, \
-		"what the network qubes upstream need for an external forward", \
+		"what network qubes upstream need for an external forward", \
 		"Changes nothing. For each hop between this firewall and the outside it prints what to type there: a sluicectl command where sluice runs, nft commands for the firewall that comes with Qubes. Without --via one hop is assumed, sys-net with nft. Hops further out than the first need the ADDRESS of the one before, so that is given with --via.", \
 		"sluicectl forward plan web --via sys-vpn:sluice:10.137.0.9 --via sys-net") \
 	VERB(RUN, BATCH, "batch", "", "file runtime check", CHANGE, \
