@@ -98,17 +98,6 @@ group_parse(const struct key *key, void *object, const char *text, char *reason)
 	return true;
 }
 
-static bool
-yes_parse(const struct key *key, void *object, const char *text, char *reason)
-{
-	bool yes = strcmp(text, "yes") == 0;
-
-	if (!yes && strcmp(text, "no") != 0)
-		return wrong(reason, "is neither yes nor no");
-	*(bool *)((char *)object + key->offset) = yes;
-	return true;
-}
-
 /*
  * An address that one station can have. What the guard takes for a martian must not be configured,
  * or that station could never send.

@@ -51,7 +51,7 @@ enum section_kind {
 	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
 		"the name or number of the group that may look over the control socket", \
 		.offset = offsetof(struct conf, look_group)) \
-	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_parse, \
+	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_no_parse, \
 		"yes or no: whether dpdk-telemetry.py finds sluiced", \
 		.offset = offsetof(struct conf, telemetry)) \
 	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \

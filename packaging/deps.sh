@@ -19,7 +19,7 @@ debian_packages() {
     case $1 in
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
-            libcunit1-dev libevent-dev libjansson-dev libnftables-dev
+            libcunit1-dev libevent-dev libjansson-dev libnftables-dev libxml2-dev libncurses-dev
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
@@ -35,7 +35,8 @@ fedora_packages() {
     case $1 in
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
-            CUnit-devel libevent-devel jansson-devel nftables-devel libasan libubsan
+            CUnit-devel libevent-devel jansson-devel nftables-devel libxml2-devel ncurses-devel \
+            libasan libubsan
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
