@@ -593,6 +593,28 @@ test_challenge_in_last_ack(void)
 	CU_ASSERT_EQUAL(flow.state, TCP_STATE_TIME_WAIT);
 }
 
+/* A FIN sent twice looks like the last one, but the other end goes on, whoever sends blind SYNs. */
+static void
+test_half_closed_with_syn(void)
+{
+	uint32_t sent[2];
+	struct flow flow = talking_in(TCP_STATE_FIN_WAIT, sent);
+	uint32_t deadline_ms;
+
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, finish(ORIGINAL, 5000, 3000)), TCP_PASS);
+	CU_ASSERT_EQUAL(flow.state, TCP_STATE_LAST_ACK);
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, syn_of(&anew, ORIGINAL)), TCP_IGNORE);
+	deadline_ms = flow.deadline_ms;
+	now_ms += 1000;
+	CU_ASSERT_EQUAL(say(&flow, REPLY, data(&shake, REPLY, 3000, 5001, 700)), TCP_IGNORE);
+	CU_ASSERT_EQUAL(flow.state, TCP_STATE_LAST_ACK);
+	CU_ASSERT_EQUAL(flow.deadline_ms, deadline_ms);
+	/* what is dropped stays dropped */
+	CU_ASSERT_EQUAL(ask_untouched(&flow, REPLY, data(&shake, REPLY, 3000, 5002, 700)),
+		TCP_OUT_OF_WINDOW);
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, data(&shake, ORIGINAL, 5001, 3700, 0)), TCP_PASS);
+}
+
 /* RFC 9293 section 3.6.1, RFC 6191: a new connection on the ports of one that is over. */
 static void
 test_reopen(void)
@@ -673,6 +695,7 @@ main(void)
 		{"a second SYN, refused", test_second_syn_refused},
 		{"RFC 6528: the first SYN, late", test_late_first_syn},
 		{"RFC 5961 section 4.2: a challenge in LAST_ACK", test_challenge_in_last_ack},
+		{"RFC 5961 section 4.2: a blind SYN when half closed", test_half_closed_with_syn},
 		{"RFC 6191: reopened from TIME_WAIT, from one side", test_reopen},
 		{"RFC 5961 section 5: blind data", test_blind_data},
 	};
