@@ -498,7 +498,7 @@ syn_remember(struct flow *flow, const struct tcp_segment *segment)
 	uint8_t scale = 0;
 
 	/* No new one is below what was sent (RFC 6528): the first one, late. */
-	if (has_acknowledged(sender) && behind != 0 && behind <= ACK_WINDOW_LEAST)
+	if (has_acknowledged(sender) && behind <= ACK_WINDOW_LEAST)
 		return;
 	if (!scale_read(segment, &scale))
 		scale = SYN_WITHOUT_SCALE;
