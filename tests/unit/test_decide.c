@@ -106,6 +106,74 @@ test_reset(void)
 	}
 }
 
+/* Whoever got @p about sends an ICMP error about it: unreachable, no port or no address. */
+static void
+send_error(struct plane *plane, uint16_t port, const char *source, const char *destination,
+	const struct frame *about)
+{
+	bool uplink = port == PLANE_UPLINK;
+	bool ipv6 = about->bytes[12] == 0x86;
+	struct frame_spec spec = {
+		.destination_mac = uplink ? plane_uplink_mac : plane_vif_mac,
+		.source_mac = uplink ? plane_router_mac : plane_qube_mac,
+		.source = source,
+		.destination = destination,
+		.protocol = ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP,
+		.type = ipv6 ? 1 : 3,
+		.payload = (uint16_t)(about->length - 14),
+	};
+	struct frame_view view;
+
+	frame_build(&talk_frame, &spec);
+	view = frame_view(talk_frame.bytes, talk_frame.length);
+	memset(talk_frame.bytes + view.l4 + 4, 0, 4);
+	memcpy(talk_frame.bytes + view.l4 + 8, about->bytes + 14, about->length - 14);
+	frame_fix(talk_frame.bytes, talk_frame.length);
+	plane_send(plane, port, &talk_frame);
+}
+
+/* An error about a connection passes in either direction, but not when that has been refused. */
+static void
+test_errors(void)
+{
+	for (unsigned ipv6 = 0; ipv6 < FAMILIES; ipv6++) {
+		const char *work = ipv6 ? PLANE_WORK_ADDRESS6 : PLANE_WORK_ADDRESS;
+		const char *uplink = ipv6 ? PLANE_UPLINK_ADDRESS6 : PLANE_UPLINK_ADDRESS;
+		const char *remote = ipv6 ? REMOTE6 : REMOTE;
+		struct plane *plane = talk_begin(&allowed);
+		struct say out = {PLANE_WORK, IPPROTO_TCP, work, 4000, remote, 443, ACK,
+			.sequence = 101, .acknowledgement = 901, .payload = 10};
+		struct say in = {PLANE_UPLINK, IPPROTO_TCP, remote, 443, uplink, 4000, ACK,
+			.sequence = 901, .acknowledgement = 101, .payload = 20};
+		static struct frame sent, received;
+
+		connect_tcp(plane, work, remote, uplink);
+		talk_send(plane, &out);
+		talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443);
+		sent = talk_frame;
+		talk_send(plane, &in);
+		talk_expect(plane, PLANE_WORK, remote, 443, work, 4000);
+		received = talk_frame;
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect(plane, PLANE_WORK, remote, 0, work, 0);
+		send_error(plane, PLANE_WORK, work, remote, &received);
+		talk_expect(plane, PLANE_UPLINK, uplink, 0, remote, 0);
+		talk_expect_silence(plane);
+		/* it is the error that finds out */
+		plane_commit(plane, &refused);
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect(plane, PLANE_WORK, remote, 443, work, 4000);
+		talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443);
+		talk_expect_drop(plane, REASON_NO_LONGER_ALLOWED, 1);
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 1);
+		send_error(plane, PLANE_WORK, work, remote, &received);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 2);
+		CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.related_errors, 2);
+		talk_end(plane);
+	}
+}
+
 static void
 test_udp(void)
 {
@@ -278,6 +346,7 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"what is still allowed stays", test_stays},
 		{"TCP is reset at both ends", test_reset},
+		{"ICMP errors end with it", test_errors},
 		{"UDP ends", test_udp},
 		{"half-open connections", test_half_open},
 		{"pings", test_icmp},
