@@ -418,6 +418,26 @@ test_forward(void)
 	}
 }
 
+/* An address that was nobody's is a qube's now: what goes to it may not leave as before. */
+static void
+test_owner(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, "10.137.0.18", 443,
+		.tcp_flags = 0, .payload = 3};
+
+	talk_send(plane, &out);
+	talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, "10.137.0.18", 443);
+	plane_commit(
+		plane, &(struct plane_options){.more = "[qube away]\naddress = 10.137.0.18\n"
+						       "rules = personal.rules\n"
+						       "[allow one]\nfrom = work\nto = away\n"});
+	talk_send(plane, &out);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_NO_LONGER_ALLOWED, 1);
+	CU_ASSERT_EQUAL(flow_count(plane->dataplane->workers[0]->flows), 0);
+	talk_end(plane);
+}
+
 /* Another resolver behind a virtual address: the next question goes there. */
 static void
 test_resolver(void)
@@ -452,6 +472,7 @@ main(void)
 		{"pings", test_icmp},
 		{"a burst of everything", test_burst},
 		{"forwards", test_forward},
+		{"a new owner of an address", test_owner},
 		{"resolvers", test_resolver},
 	};
 
