@@ -120,8 +120,8 @@ describe(char *text, size_t size, enum direction direction, const struct host_se
 		direction == DIRECTION_ORIGINAL ? "original" : "reply", segment->flags,
 		(int32_t)(segment->sequence - ends[direction].end),
 		(int32_t)(segment->acknowledgement - ends[!direction].end), segment->length,
-		segment->window, tcp_states[sim.flow.state].name, sim.host[0].state,
-		sim.host[1].state, (int32_t)(ends[0].max_end - ends[0].end),
+		segment->window, tcp_states[sim.flow.state].name, (unsigned)sim.host[0].state,
+		(unsigned)sim.host[1].state, (int32_t)(ends[0].max_end - ends[0].end),
 		(int32_t)(ends[1].max_end - ends[1].end));
 }
 
