@@ -332,7 +332,10 @@ static void
 test_marks(void)
 {
 	struct plane *plane = talk_begin(&(struct plane_options){
-		.rules = "policy=drop\naction=accept proto=tcp\naction=accept proto=udp\n"});
+		.rules = "policy=drop\naction=accept proto=tcp\naction=accept proto=udp\n",
+		.more = "[forward one]\nforwardtype = external\nproto = udp\nsrcports = 5353\n"
+			"qube = work\n"});
+	struct say in = udp(PLANE_UPLINK, REMOTE, 443, PLANE_UPLINK_ADDRESS, 5353);
 	const struct worker *worker = plane->dataplane->workers[0];
 	struct say out = work_asks(4000, REMOTE, 443);
 	struct tuple tuple = {.source_port = RTE_BE16(443),
@@ -352,10 +355,18 @@ test_marks(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
 	CU_ASSERT_EQUAL(flow->generation, atomic_load(&plane->dataplane->policy)->generation);
 	CU_ASSERT_EQUAL(flow->rule, 1);
-	CU_ASSERT_EQUAL(worker->counters.flows_opened, 1);
+	/* no rule has let in what a forward did */
+	talk_send(plane, &in);
+	plane_forget(plane);
+	tuple.destination_port = RTE_BE16(5353);
+	flow = flow_lookup(
+		worker->flows, &tuple, flow_hash(&plane->dataplane->secret, &tuple), &direction);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
+	CU_ASSERT_EQUAL(flow->rule, RULE_NONE);
+	CU_ASSERT_EQUAL(worker->counters.flows_opened, 2);
 	CU_ASSERT_EQUAL(worker->counters.flows_expired, 0);
 	plane_wait(plane, 130 * 1000);
-	CU_ASSERT_EQUAL(worker->counters.flows_expired, 1);
+	CU_ASSERT_EQUAL(worker->counters.flows_expired, 2);
 	end(plane);
 }
 
