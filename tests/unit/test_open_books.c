@@ -409,6 +409,23 @@ test_permission_ends(void)
 	}
 }
 
+/* A forward is open to all, but not to who comes across the uplink as one of the qubes. */
+static void
+test_forward_as_qube(void)
+{
+	struct plane *plane = talk_begin(
+		&(struct plane_options){.more = "[forward one]\nforwardtype = external\n"
+						"proto = udp\nsrcports = 5353\nqube = work\n"});
+	struct say in = udp(PLANE_UPLINK, PLANE_PERSONAL_ADDRESS, 443, PLANE_UPLINK_ADDRESS, 5353);
+
+	talk_send(plane, &in);
+	talk_expect_drop(plane, REASON_DOWNSTREAM_SOURCE, 1);
+	in.source = REMOTE;
+	talk_send(plane, &in);
+	talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 5353);
+	end(plane);
+}
+
 /* Whoever is spoken to at port 0 has a flow where permissions stand, which is none. */
 static void
 test_port_zero(void)
@@ -444,6 +461,7 @@ main(void)
 		{"taken up in the middle", test_pickup},
 		{"marks of a flow", test_marks},
 		{"permissions end and begin", test_permission_ends},
+		{"a forward, and somebody as a qube", test_forward_as_qube},
 		{"remote port 0", test_port_zero},
 	};
 
