@@ -148,7 +148,8 @@ static void
 test_rule_hits(void)
 {
 	struct plane *plane = talk_begin(&options);
-	struct say again = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 5000, REMOTE, 53, 0};
+	struct say again = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 5000, REMOTE, 53, 0, .sequence = 0};
 	struct changes *changes, *more;
 
 	for (unsigned i = 0; i < 3; i++)
