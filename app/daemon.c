@@ -24,6 +24,8 @@
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/settings.h"
+#include "app/telemetry.h"
 #include "conf/changes_file.h"
 #include "conf/rule_text.h"
 
@@ -81,7 +83,9 @@ breaks_rules(const struct policy *running, const struct policy *wanted)
 static void
 publish(struct daemon *daemon, struct policy *wanted)
 {
+	telemetry_hold(true);
 	dataplane_publish(daemon->dataplane, wanted);
+	telemetry_hold(false);
 	daemon->policy_s = daemon_now();
 }
 
@@ -352,15 +356,18 @@ daemon_expired(evutil_socket_t number, short events, void *context)
 
 /* Reloading. */
 
-/* The first thing that was reported is why something is refused; the log has all of them. */
+/*
+ * What was reported last is why something is refused: before it come things that are worth knowing
+ * only, such as rules of a qube that had an error already. The log has all of them.
+ */
 static void
-first_line(void *context, const char *line)
+last_line(void *context, const char *line)
 {
-	char **first = context;
+	char **last = context;
 
 	log_report.line(log_report.context, line);
-	if (*first == NULL)
-		*first = strdup(line);
+	free(*last);
+	*last = strdup(line);
 }
 
 void
@@ -371,7 +378,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	const struct policy *policy;
 	struct conf *conf = NULL;
 	char *reason = NULL;
-	const struct report report = {.line = first_line, .context = &reason};
+	const struct report report = {.line = last_line, .context = &reason};
 
 	(void)number, (void)events;
 	if (conf_load(daemon->path, &report, &conf) != 0 ||
@@ -389,6 +396,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 		return;
 	}
 	free(reason);
+	settings_log(conf, daemon->conf);
 	conf_free(daemon->conf);
 	daemon->conf = conf;
 	changes_warn(daemon->changes, conf, daemon_now(), &log_report);

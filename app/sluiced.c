@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -24,11 +25,14 @@
 
 #include "app/control.h"
 #include "app/daemon.h"
+#include "app/drop_poll.h"
 #include "app/eal.h"
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/telemetry.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
 
@@ -96,6 +100,20 @@ check(const char *path)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
 	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* A kernel port takes three descriptors and one more for each worker; 1024 are soon used up. */
+static void
+descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_line("no more than %llu files can be open: %s",
+			(unsigned long long)limit.rlim_cur, strerror(errno));
 }
 
 static int
@@ -167,8 +185,10 @@ static int
 build(struct daemon *daemon)
 {
 	struct policy *policy = NULL;
-	int error = eal_start("sluiced", daemon->conf, false, &log_report);
+	int error;
 
+	control_prepare(daemon->conf);
+	error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = daemon_changes_load(daemon, &log_report);
 	if (error == 0)
@@ -183,6 +203,12 @@ build(struct daemon *daemon)
 		error = worker_calls_create(daemon->dataplane, daemon->base, &daemon->calls);
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
+	if (error == 0)
+		error = drop_poll_create(daemon, &daemon->drops);
+	if (error == 0)
+		error = telemetry_open(daemon);
+	if (error == -ENOMEM)
+		log_line("out of memory");
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
@@ -242,6 +268,8 @@ run(const char *path)
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
+	settings_log(daemon.conf, NULL);
+	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
@@ -256,7 +284,9 @@ run(const char *path)
 		loop_stop(daemon.loop);
 	}
 	flows_save(&daemon, now_ms);
+	telemetry_close();
 	control_close(daemon.control);
+	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);
