@@ -87,6 +87,18 @@ tracking_close(struct worker *worker, struct tracking *tracking)
 	tracking->closed = true;
 }
 
+/* Rules have decided about a packet that opens a flow, or would have: count it for its rule. */
+static void
+rule_count(const struct worker *worker, const struct packet *packet)
+{
+	const struct rules *rules;
+
+	if (packet->rule == RULE_NONE)
+		return;
+	rules = worker->policy->qubes[packet->qube].rules;
+	hits_add(rules->hits[packet->rule == RULE_POLICY ? rules->ruleset.count : packet->rule]);
+}
+
 static enum reason
 open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision *decision,
 	struct tracking *tracking)
@@ -94,6 +106,7 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 	enum reason reason = decision->reason;
 
 	packet_of(mbuf)->rule = decision->rule;
+	rule_count(worker, packet_of(mbuf));
 	if (reason != REASON_NONE)
 		return reason;
 	reason = open_flow(worker, mbuf, &decision->target, false);
@@ -101,8 +114,11 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		tracking_close(worker, tracking);
 		reason = open_flow(worker, mbuf, &decision->target, true);
 	}
-	if (reason == REASON_NONE)
+	if (reason == REASON_NONE) {
 		tracking->opened = true;
+		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
+			hits_add(decision->target.forward->hits);
+	}
 	return reason;
 }
 

@@ -25,9 +25,6 @@ enum section_kind {
 	SECTION_KINDS
 };
 
-/* Longest reason a key's parser writes. */
-#define REASON_SIZE 160
-
 /*
  * The one table of keys. Each row is
  *
@@ -193,9 +190,6 @@ const struct section *section_find(
 void loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 #define ERRORS_MAX 100
-
-/** Tell whether @p name can name a port or a qube; a reason for people when it cannot. */
-bool name_check(const char *name, char *reason);
 
 /** Tell whether @p address is an IPv6 link-local one. */
 bool address_is_link_local(enum family family, const union address *address);
