@@ -24,6 +24,7 @@
 #include "app/event.h"
 #include "app/method.h"
 #include "app/worker_call.h"
+#include "conf/changes.h"
 #include "tests/unit/plane.h"
 #include "tests/unit/unit.h"
 
@@ -697,8 +698,6 @@ act(void)
 		turn();
 	if (draw(200) == 0)
 		probe();
-	if (draw(3000) == 0)
-		daemon_expired(-1, 0, &daemon_state);
 }
 
 /* --- start and end --- */
@@ -738,8 +737,8 @@ open_world(void)
 		.start_s = (uint64_t)time(NULL),
 		.policy_s = (uint64_t)time(NULL),
 	};
-	daemon_state.expiry = evtimer_new(daemon_state.base, daemon_expired, &daemon_state);
-	if (daemon_state.base == NULL || daemon_state.expiry == NULL ||
+	if (daemon_state.base == NULL || daemon_changes_load(&daemon_state, &report) != 0 ||
+		daemon_expiry_open(&daemon_state, &report) != 0 ||
 		worker_calls_create(plane->dataplane, daemon_state.base, &daemon_state.calls) !=
 			0 ||
 		events_create(&daemon_state, &daemon_state.events) != 0 ||
@@ -766,7 +765,9 @@ close_world(void)
 		client_close(&clients[i]);
 	events_free(daemon_state.events);
 	worker_calls_free(daemon_state.calls);
-	event_free(daemon_state.expiry);
+	daemon_expiry_close(&daemon_state);
+	changes_free(daemon_state.changes);
+	free(daemon_state.changes_path);
 	event_base_free(daemon_state.base);
 	lost = plane_free(plane);
 	if (lost != 0)
