@@ -12,6 +12,7 @@ struct changes; /* conf/changes.h */
 struct control;
 struct event;
 struct event_base;
+struct drop_poll; /* app/drop_poll.h */
 struct events; /* app/event.h */
 struct loop;
 struct worker_calls;
@@ -29,6 +30,7 @@ struct daemon {
 	struct worker_calls *calls;
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
+	struct drop_poll *drops;
 	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;     /* unix time */
 	uint64_t policy_s;    /* unix time at which the policy in force came into force */

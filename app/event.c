@@ -78,6 +78,8 @@ log_has_room(const struct events *events, enum event_kind kind)
 {
 	const struct log_budget *budget = &events->log[kind];
 
+	if (event_kinds[kind].lines == EVENT_UNLOGGED)
+		return false;
 	return event_kinds[kind].lines == 0 || budget->lines < event_kinds[kind].lines ||
 	       now_s() - budget->since >= LOG_WINDOW_SECONDS;
 }
@@ -88,6 +90,8 @@ log_event(struct events *events, enum event_kind kind, json_t *details)
 	struct log_budget *budget = &events->log[kind];
 	json_t *fields;
 
+	if (event_kinds[kind].lines == EVENT_UNLOGGED)
+		return;
 	if (!log_has_room(events, kind)) {
 		budget->left_out++;
 		return;

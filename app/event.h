@@ -4,13 +4,18 @@
  *
  * One table of kinds. Each row is EVENT(identifier, "kind", lines, "help"): the log takes at most
  * `lines` lines of a kind per minute, 0 is no limit; what it left out is said with the next one.
+ * EVENT_UNLOGGED are for subscribers alone: of drops the log has its own lines, which never name a
+ * destination of what was accepted (app/refusal_log.h).
  * Nothing here is called by a worker.
  */
 #pragma once
 
 #include <jansson.h>
+#include <limits.h>
 
 #include "app/daemon.h"
+
+#define EVENT_UNLOGGED UINT_MAX
 
 /* clang-format off */
 #define EVENTS(EVENT) \
@@ -22,7 +27,7 @@
 	EVENT(FORWARD_EXPIRED,	"forward-expired",   0, "the time of a port forward is over") \
 	EVENT(RULE_EXPIRED,	"rule-expired",	     0, "the time of a rule is over") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \
-	EVENT(DROP,		"drop",		    30, "a packet was dropped, one of many")
+	EVENT(DROP,		"drop", EVENT_UNLOGGED, "a packet was dropped, one of many")
 /* clang-format on */
 
 enum event_kind {

@@ -7,9 +7,5 @@
 		(void)params;                                                           \
 		control_fail(request, CONTROL_METHOD_NOT_FOUND, NULL, "not built yet"); \
 	}
-NONE(FLOWS)
-NONE(FLOWS_DELETE)
-NONE(DROPS)
-NONE(EXPLAIN)
 NONE(TRACE)
 NONE(CAPTURE)

@@ -25,6 +25,7 @@
 
 #include "app/control.h"
 #include "app/daemon.h"
+#include "app/drop_poll.h"
 #include "app/eal.h"
 #include "app/event.h"
 #include "app/log.h"
@@ -203,6 +204,8 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
 	if (error == 0)
+		error = drop_poll_create(daemon, &daemon->drops);
+	if (error == 0)
 		error = telemetry_open(daemon);
 	if (error == -ENOMEM)
 		log_line("out of memory");
@@ -283,6 +286,7 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
+	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);

@@ -122,6 +122,7 @@ struct conf {
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */
 	bool telemetry;                      /* DPDK's socket beside ours */
+	bool log_refusals;
 	bool has_gateway[FAMILIES];
 	union address gateway[FAMILIES];
 	unsigned virtual_dns_count;

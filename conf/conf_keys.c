@@ -54,6 +54,17 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 }
 
 static bool
+yes_no_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	bool yes = strcmp(text, "yes") == 0;
+
+	if (!yes && strcmp(text, "no") != 0)
+		return value_wrong(reason, "is neither yes nor no");
+	memcpy((char *)object + key->offset, &yes, sizeof(yes));
+	return true;
+}
+
+static bool
 state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf *conf = object;
@@ -84,17 +95,6 @@ group_parse(const struct key *key, void *object, const char *text, char *reason)
 	if (found == NULL)
 		return value_wrong(reason, "is no group that this system knows");
 	*stored = (struct conf_group){.set = true, .id = group.gr_gid};
-	return true;
-}
-
-static bool
-yes_parse(const struct key *key, void *object, const char *text, char *reason)
-{
-	bool yes = strcmp(text, "yes") == 0;
-
-	if (!yes && strcmp(text, "no") != 0)
-		return value_wrong(reason, "is neither yes nor no");
-	*(bool *)((char *)object + key->offset) = yes;
 	return true;
 }
 

@@ -51,9 +51,12 @@ enum section_kind {
 	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
 		"the name or number of the group that may look over the control socket", \
 		.offset = offsetof(struct conf, look_group)) \
-	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_parse, \
+	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_no_parse, \
 		"yes or no: whether dpdk-telemetry.py finds sluiced", \
 		.offset = offsetof(struct conf, telemetry)) \
+	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \
+		"yes or no: whether refusals are logged", \
+		.offset = offsetof(struct conf, log_refusals)) \
 	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
 		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
 	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
@@ -144,7 +147,7 @@ struct key {
 	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
 	const char *allowed;
 	/* What the parsers of several keys differ in. */
-	size_t offset;     /* numbers, ports and names: in the section's object */
+	size_t offset;     /* numbers, ports, names, yes or no: in the section's object */
 	unsigned min, max; /* numbers: max is not 0 */
 	unsigned scale;    /* numbers: multiply what is stored, 0 = 1 */
 	unsigned least;    /* ports */
