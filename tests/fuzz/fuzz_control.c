@@ -21,6 +21,7 @@
  * and the action; what depends on the time of day does not repeat.
  */
 #include "app/control.h"
+#include "app/drop_poll.h"
 #include "app/event.h"
 #include "app/method.h"
 #include "app/worker_call.h"
@@ -600,8 +601,7 @@ probe(void)
 		requests_made++;
 	}
 	answers_await(&client, messages, count);
-	json_array_foreach(messages, index, message)
-	{
+	json_array_foreach (messages, index, message) {
 		json_int_t id = json_integer_value(json_object_get(message, "id"));
 
 		if (json_object_get(message, "method") != NULL)
@@ -742,6 +742,7 @@ open_world(void)
 		worker_calls_create(plane->dataplane, daemon_state.base, &daemon_state.calls) !=
 			0 ||
 		events_create(&daemon_state, &daemon_state.events) != 0 ||
+		drop_poll_create(&daemon_state, &daemon_state.drops) != 0 ||
 		control_open(socket_path, daemon_state.base, &daemon_state, &report,
 			&daemon_state.control) != 0)
 		abort();
@@ -763,6 +764,7 @@ close_world(void)
 	control_close(daemon_state.control);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_close(&clients[i]);
+	drop_poll_free(daemon_state.drops);
 	events_free(daemon_state.events);
 	worker_calls_free(daemon_state.calls);
 	daemon_expiry_close(&daemon_state);
