@@ -7,6 +7,7 @@
 #include "app/event.h"
 #include "app/method.h"
 #include "app/tally.h"
+#include "conf/changes.h"
 
 static const struct conf_port *
 conf_port_find(const struct conf *conf, const char *name)
@@ -53,11 +54,15 @@ state_name(enum rules_state state)
 static json_t *
 rules_object(const struct daemon *daemon, const struct qube *qube)
 {
+	static const char *const origins[] = {
+		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
 	const struct conf_qube *conf = conf_qube_find(daemon->conf, qube->name);
+	bool none = conf == NULL || qube->rules->state == RULES_NONE;
 	json_t *object = json_object();
 
 	text_set(object, "state", state_name(qube->rules->state));
-	text_set(object, "origin", qube->rules->state == RULES_NONE ? "none" : "file");
+	text_set(object, "origin",
+		none ? "none" : origins[changes_rules(daemon->changes, conf).layer]);
 	if (qube->rules->state == RULES_VALID)
 		number_set(object, "count", qube->rules->ruleset.count);
 	if (qube->rules->state == RULES_BAD)
