@@ -133,8 +133,8 @@ neighbour_refind(
 		way->neighbour = neighbour_index(neighbours, family, host, worker->now_ms);
 }
 
-bool
-route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
+static inline bool
+fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
 {
 	bool may_cut = packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0;
 
@@ -148,6 +148,12 @@ route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
 		return false;
 	packet->flags |= PACKET_SPLIT;
 	return true;
+}
+
+bool
+route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
+{
+	return fit(mbuf, packet, mtu);
 }
 
 /*
@@ -169,7 +175,7 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 		worker_drop(worker, mbuf, REASON_TIME_EXCEEDED);
 		return false;
 	}
-	if (unlikely(!route_fit(mbuf, packet, port->mtu))) {
+	if (unlikely(!fit(mbuf, packet, port->mtu))) {
 		worker_drop(worker, mbuf, REASON_TOO_BIG);
 		return false;
 	}
