@@ -133,27 +133,33 @@ neighbour_refind(
 		way->neighbour = neighbour_index(neighbours, family, host, worker->now_ms);
 }
 
-static inline bool
-fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
+/* The MAC of an on-link host, which is its own next hop. */
+static uint64_t
+host_mac(struct worker *worker, const struct packet *packet, struct flow_way *way)
 {
-	bool may_cut = packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0;
+	struct tuple other;
 
-	if (unlikely(packet->fragment_size != 0)) {
-		packet->flags |= PACKET_SPLIT;
-		return may_cut || packet->fragment_size <= mtu;
-	}
-	if (likely(fits(mbuf, packet, mtu)))
-		return true;
-	if (!may_cut || (mbuf->ol_flags & RTE_MBUF_F_RX_LRO) != 0)
-		return false;
-	packet->flags |= PACKET_SPLIT;
-	return true;
+	flow_tuple(packet->flow, !packet->direction, &other);
+	neighbour_refind(worker, way, packet->tuple.family, &other.source);
+	return neighbour_mac(
+		worker->dataplane->ports[way->port].neighbours, way->neighbour, &other.source);
 }
 
 bool
 route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
 {
-	return fit(mbuf, packet, mtu);
+	bool may_cut = packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0;
+
+	if (packet->fragment_size != 0) {
+		packet->flags |= PACKET_SPLIT;
+		return may_cut || packet->fragment_size <= mtu;
+	}
+	if (fits(mbuf, packet, mtu))
+		return true;
+	if (!may_cut || (mbuf->ol_flags & RTE_MBUF_F_RX_LRO) != 0)
+		return false;
+	packet->flags |= PACKET_SPLIT;
+	return true;
 }
 
 /*
@@ -167,7 +173,6 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 	struct flow_way *way = &flow->way[packet->direction];
 	struct port *port = &worker->dataplane->ports[way->port];
 	struct rte_ether_hdr *ethernet;
-	struct tuple other = {0};
 	uint64_t mac;
 
 	packet->out_port = way->port;
@@ -175,16 +180,15 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 		worker_drop(worker, mbuf, REASON_TIME_EXCEEDED);
 		return false;
 	}
-	if (unlikely(!fit(mbuf, packet, port->mtu))) {
+	if (unlikely((packet->fragment_size != 0 ||
+			     packet->frame_length - packet->l3_offset > port->mtu) &&
+		     !route_fit(mbuf, packet, port->mtu))) {
 		worker_drop(worker, mbuf, REASON_TOO_BIG);
 		return false;
 	}
-	if (unlikely(way->neighbour >= NEIGHBOUR_PINNED)) {
-		/* an on-link host is its own next hop */
-		flow_tuple(flow, !packet->direction, &other);
-		neighbour_refind(worker, way, packet->tuple.family, &other.source);
-	}
-	mac = neighbour_mac(port->neighbours, way->neighbour, &other.source);
+	mac = likely(way->neighbour < NEIGHBOUR_PINNED)
+		      ? neighbour_mac(port->neighbours, way->neighbour, NULL)
+		      : host_mac(worker, packet, way);
 	if (unlikely(mac == 0)) {
 		packet->out_port = PORT_NONE;
 		resolve(worker, mbuf, way);

@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 
 #include "app/dataplane.h"
+#include "app/drop_note.h"
 #include "nat/target.h"
 #include "nat/fragment.h"
 #include "nat/track.h"
@@ -80,6 +81,7 @@ struct worker {
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
 	struct worker_counters counters;
 	struct port_counters *ports;
+	struct drop_notes *notes; /* by port */
 	/* others' */
 	struct rte_ring *handover;
 	_Atomic(struct worker_call *) call; /* to be run, and who has been; see app/worker_call.h */
@@ -104,7 +106,16 @@ void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reaso
 void worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
 /** A packet that ends with @p verdict but not as a drop: count and trace it. It is the caller's. */
-void worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict);
+static inline void
+worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict)
+{
+	struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+
+	packet->verdict = (uint8_t)verdict;
+	worker->counters.verdicts[verdict]++;
+	if (unlikely(worker->dataplane->trace != NULL))
+		worker->dataplane->trace(worker->dataplane->trace_context, mbuf, packet);
+}
 
 /** Have a worker look at what was put down for it, also when it sleeps. Any thread. */
 void worker_wake(struct worker *worker);
@@ -222,8 +233,23 @@ unsigned route_service(struct worker *worker);
 
 /* dataplane.c */
 
+/** The queue of a port is full: send it. */
+void worker_transmit_full(struct worker *worker, uint16_t port);
+
 /** Put a finished frame into the queue of a port. */
-void worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf);
+static inline void
+worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
+{
+	struct transmit_queue *queue = &worker->transmit[port];
+	uint16_t count = queue->count;
+
+	queue->burst[count] = mbuf;
+	queue->count = (uint16_t)(count + 1);
+	if (unlikely(count == 0))
+		worker->transmit_pending[worker->transmit_pending_count++] = port;
+	if (unlikely(count + 1 == BURST_MAX))
+		worker_transmit_full(worker, port);
+}
 
 /** Send what is in the queues. */
 void worker_flush(struct worker *worker);
