@@ -58,20 +58,13 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 }
 
 void
-worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
+worker_transmit_full(struct worker *worker, uint16_t port)
 {
-	struct transmit_queue *queue = &worker->transmit[port];
-
-	if (queue->count == 0)
-		worker->transmit_pending[worker->transmit_pending_count++] = port;
-	queue->burst[queue->count++] = mbuf;
-	if (unlikely(queue->count == BURST_MAX)) {
-		transmit_queue_flush(worker, port);
-		for (unsigned i = 0; i < worker->transmit_pending_count; i++)
-			if (worker->transmit_pending[i] == port)
-				worker->transmit_pending[i] =
-					worker->transmit_pending[--worker->transmit_pending_count];
-	}
+	transmit_queue_flush(worker, port);
+	for (unsigned i = 0; i < worker->transmit_pending_count; i++)
+		if (worker->transmit_pending[i] == port)
+			worker->transmit_pending[i] =
+				worker->transmit_pending[--worker->transmit_pending_count];
 }
 
 void
@@ -99,6 +92,7 @@ worker_free(struct worker *worker)
 	rte_free(worker->transmit);
 	rte_free(worker->transmit_pending);
 	rte_free(worker->ports);
+	rte_free(worker->notes);
 	rte_free(worker);
 }
 
@@ -137,10 +131,12 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 		fragment_table_create(DATAGRAMS, &dataplane->secret, &exits, SOCKET_ID_ANY);
 	worker->ports =
 		rte_calloc("counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
+	worker->notes = rte_calloc("notes", ports, sizeof(worker->notes[0]), RTE_CACHE_LINE_SIZE);
 	snprintf(name, sizeof(name), "handover-%u", index);
 	worker->handover = rte_ring_create(name, HANDOVER_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (worker->flows == NULL || worker->transmit == NULL || worker->transmit_pending == NULL ||
-		worker->fragments == NULL || worker->ports == NULL || worker->handover == NULL) {
+		worker->fragments == NULL || worker->ports == NULL || worker->notes == NULL ||
+		worker->handover == NULL) {
 		worker_free(worker);
 		return -ENOMEM;
 	}

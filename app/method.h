@@ -51,6 +51,16 @@ void control_answer(struct control_request *request, json_t *result);
 void control_fail(struct control_request *request, enum control_error code, json_t *data,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/** A JSON string of any text, also one that is not UTF-8: what is wrong with it becomes `?`. */
+json_t *control_text(const char *text);
+
+/**
+ * Whether @p params, which may be NULL, has no members but @p names, which NULL ends. Else the
+ * request is ended with an error that names the other one.
+ */
+bool control_params_known(
+	struct control_request *request, const json_t *params, const char *const *names);
+
 /** The request is answered later. @param ended called when nobody waits for it any more */
 void control_keep(struct control_request *request, void (*ended)(void *context), void *context);
 
@@ -63,6 +73,9 @@ bool control_notify(struct control_request *request, const char *method, json_t 
 /** Have @p writable called, once, as soon as the client has read most of what it was sent. */
 void control_when_writable(
 	struct control_request *request, void (*writable)(void *context), void *context);
+
+/** `{REASON: n}` of those that were counted. */
+json_t *drops_object(const uint64_t drops[REASON_COUNT]);
 
 #define METHOD_DECLARE(identifier, name, access, parameters, help) \
 	void method_##identifier(struct control_request *request, const json_t *params);

@@ -32,6 +32,8 @@ struct port_ops {
 		struct port *port, unsigned worker, struct rte_mbuf **burst, uint16_t count);
 	/* Descriptor that becomes readable when frames wait; -1 when the port must be polled. */
 	int (*wait_fd)(const struct port *port);
+	/* Whether its device is there and has a link. Control thread. NULL: always. */
+	bool (*link_up)(const struct port *port);
 	void (*close)(struct port *port);
 };
 

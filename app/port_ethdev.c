@@ -421,11 +421,22 @@ device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *
 	return error;
 }
 
+static bool
+ethdev_link_up(const struct port *port)
+{
+	const struct ethdev *ethdev = port->driver;
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(ethdev->port_id, &link) != 0 ||
+	       link.link_status == RTE_ETH_LINK_UP; /* who cannot tell is believed to be up */
+}
+
 static const struct port_ops ethdev_ops = {
 	.kind = "ethdev",
 	.rx_burst = ethdev_rx_burst,
 	.tx_burst = ethdev_tx_burst,
 	.wait_fd = ethdev_wait_fd,
+	.link_up = ethdev_link_up,
 	.close = ethdev_close,
 };
 

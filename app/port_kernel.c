@@ -118,6 +118,7 @@ struct kernel_port {
 	struct ring large;
 	struct slot *slot; /* of the large ring */
 	int wait_fd;       /* epoll over both rings */
+	unsigned ifindex;  /* names may change hands, this does not */
 	struct rte_mempool *pool;
 	unsigned empty_polls;
 	unsigned workers;
@@ -821,11 +822,24 @@ interface_up(const struct port *port, const char *ifname, const struct report *r
 	return error;
 }
 
+static bool
+kernel_link_up(const struct port *port)
+{
+	const struct kernel_port *kernel = port->driver;
+	struct ifreq request = {.ifr_ifindex = (int)kernel->ifindex};
+	const int wanted = IFF_UP | IFF_RUNNING;
+
+	return ioctl(kernel->small.fd, SIOCGIFNAME, &request) == 0 &&
+	       ioctl(kernel->small.fd, SIOCGIFFLAGS, &request) == 0 &&
+	       (request.ifr_flags & wanted) == wanted;
+}
+
 static const struct port_ops kernel_ops = {
 	.kind = "kernel",
 	.rx_burst = kernel_rx_burst,
 	.tx_burst = kernel_tx_burst,
 	.wait_fd = kernel_wait_fd,
+	.link_up = kernel_link_up,
 	.close = kernel_close,
 };
 
@@ -871,6 +885,7 @@ port_kernel_open(struct port *port, const char *ifname, const struct port_setup 
 	kernel->large.fd = -1;
 	kernel->wait_fd = -1;
 	kernel->pool = setup->pool;
+	kernel->ifindex = ifindex;
 	kernel->workers = setup->workers;
 	for (unsigned i = 0; i < setup->workers; i++)
 		kernel->sender[i].fd = -1;

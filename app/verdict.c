@@ -22,19 +22,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
-#include "nat/flow.h"
-
-#define SECOND_NS UINT64_C(1000000000)
-
-static const char *const verdict_names[VERDICT_COUNT] = {
-	[VERDICT_FORWARD] = "forward",
-	[VERDICT_DROP] = "drop",
-	[VERDICT_LOCAL] = "local",
-	[VERDICT_JOINED] = "joined",
-};
+#include "app/packet_json.h"
 
 int
 verdict_expect(struct verdict_log *log, const struct verdict_input *input)
@@ -79,104 +69,8 @@ verdict_trace(void *context, const struct rte_mbuf *mbuf, const struct packet *p
 	/* The first word counts: what ended cannot end again. */
 	if (record == NULL || record->done)
 		return;
-	record->packet = *packet;
+	packet_summarize(&record->summary, packet, packet->verdict);
 	record->done = true;
-	/* An ICMP error that is related stands under the tuple of what it is about. */
-	if ((packet->flags & PACKET_ICMP_ERROR) != 0 && !address_is_zero(&packet->outer[0]))
-		record->packet.tuple = (struct tuple){
-			.source = packet->outer[0],
-			.destination = packet->outer[1],
-			.protocol =
-				packet->tuple.family == FAMILY_IPV4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
-			.family = packet->tuple.family,
-		};
-	/* An answer from the uplink belongs to the qube that asked; the flow may be gone later. */
-	if (packet->qube == QUBE_NONE && packet->flow != NULL)
-		record->packet.qube = packet->flow->qube;
-}
-
-static json_t *
-text_or_null(const char *text)
-{
-	return text != NULL ? json_string(text) : json_null();
-}
-
-static json_t *
-time_json(const struct verdict_log *log, uint64_t time_ns)
-{
-	uint64_t seconds = time_ns / SECOND_NS;
-	uint64_t part = time_ns % SECOND_NS;
-
-	if (log->nanoseconds)
-		return json_sprintf("%" PRIu64 ".%09" PRIu64, seconds, part);
-	return json_sprintf("%" PRIu64 ".%06" PRIu64, seconds, part / 1000);
-}
-
-/* QUBE/NNNN or QUBE/policy. */
-static json_t *
-rule_json(const struct verdict_log *log, const struct packet *packet)
-{
-	const char *qube;
-
-	if (packet->rule == RULE_NONE || packet->qube >= log->policy->qube_count)
-		return json_null();
-	qube = log->policy->qubes[packet->qube].name;
-	if (packet->rule == RULE_POLICY)
-		return json_sprintf("%s/policy", qube);
-	return json_sprintf("%s/%04u", qube, packet->rule);
-}
-
-static json_t *
-port_json(const struct verdict_log *log, uint16_t port)
-{
-	return text_or_null(port < log->policy->port_count ? log->policy->ports[port].name : NULL);
-}
-
-/* Whether parsing came as far as the addresses. */
-static bool
-has_tuple(const struct packet *packet)
-{
-	return packet->kind == PACKET_IP && (!address_is_zero(&packet->tuple.source) ||
-						    !address_is_zero(&packet->tuple.destination));
-}
-
-static json_t *
-protocol_json(const struct packet *packet)
-{
-	if (packet->kind == PACKET_ARP)
-		return json_string("arp");
-	if (!has_tuple(packet))
-		return json_null();
-	switch (packet->tuple.protocol) {
-	case IPPROTO_TCP:
-		return json_string("tcp");
-	case IPPROTO_UDP:
-		return json_string("udp");
-	case IPPROTO_ICMP:
-		return json_string("icmp");
-	case IPPROTO_ICMPV6:
-		return json_string("icmp6");
-	default:
-		return json_sprintf("%u", packet->tuple.protocol);
-	}
-}
-
-/* ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. */
-static json_t *
-end_json(const struct packet *packet, const union address *address, rte_be16_t port)
-{
-	bool ports =
-		(packet->tuple.protocol == IPPROTO_TCP || packet->tuple.protocol == IPPROTO_UDP) &&
-		(packet->flags & PACKET_FRAGMENT) == 0;
-	char text[ADDRESS_TEXT_SIZE];
-
-	if (!has_tuple(packet))
-		return json_null();
-	address_format(text, packet->tuple.family, address);
-	if (!ports)
-		return json_string(text);
-	return json_sprintf(packet->tuple.family == FAMILY_IPV6 ? "[%s]:%u" : "%s:%u", text,
-		rte_be_to_cpu_16(port));
 }
 
 static const char *
@@ -184,37 +78,29 @@ record_verdict(const struct verdict_record *record)
 {
 	if (record->input.own)
 		return "skip";
-	if (!record->done || record->packet.verdict >= VERDICT_COUNT)
+	if (!record->done || record->summary.verdict >= VERDICT_COUNT)
 		return "lost";
-	return verdict_names[record->packet.verdict];
+	return verdict_names[record->summary.verdict];
 }
 
 static void
 record_write(const struct verdict_log *log, const struct verdict_record *record)
 {
-	static const struct packet nothing = {.rule = RULE_NONE, .out_port = PORT_NONE};
-	const struct packet *packet = record->done ? &record->packet : &nothing;
-	const struct tuple *tuple = &packet->tuple;
+	struct packet_summary summary = {
+		.rule = RULE_NONE,
+		.out_port = PORT_NONE,
+		.qube = QUBE_NONE,
+	};
 	json_t *line = json_object();
 
-	/* jansson keeps the order of insertion */
+	if (record->done)
+		summary = record->summary;
+	summary.in_port = record->input.port;
+	summary.length = record->input.length;
 	json_object_set_new(line, "n", json_integer(record->input.serial));
-	json_object_set_new(line, "time", time_json(log, record->input.time_ns));
-	json_object_set_new(line, "port", port_json(log, record->input.port));
-	json_object_set_new(line, "verdict", json_string(record_verdict(record)));
-	json_object_set_new(line, "reason",
-		text_or_null(packet->reason != REASON_NONE && packet->reason < REASON_COUNT
-				     ? reasons[packet->reason].name
-				     : NULL));
-	json_object_set_new(line, "rule", rule_json(log, packet));
-	/* What was dropped has left by no port, even if its way was known. */
-	json_object_set_new(line, "out",
-		port_json(log, packet->verdict == VERDICT_FORWARD ? packet->out_port : PORT_NONE));
-	json_object_set_new(line, "proto", protocol_json(packet));
-	json_object_set_new(line, "source", end_json(packet, &tuple->source, tuple->source_port));
-	json_object_set_new(line, "destination",
-		end_json(packet, &tuple->destination, tuple->destination_port));
-	json_object_set_new(line, "length", json_integer(record->input.length));
+	json_object_set_new(
+		line, "time", packet_time_json(record->input.time_ns, log->nanoseconds ? 9 : 6));
+	packet_json_add(line, log->policy, &summary, record_verdict(record), true);
 	json_dumpf(line, log->file, JSON_ENSURE_ASCII);
 	fputc('\n', log->file);
 	json_decref(line);
@@ -229,11 +115,11 @@ records_write(struct verdict_log *log, unsigned count)
 
 		if (record->input.own)
 			log->own++;
-		else if (!record->done || record->packet.verdict >= VERDICT_COUNT ||
-			 record->packet.reason >= REASON_COUNT)
+		else if (!record->done || record->summary.verdict >= VERDICT_COUNT ||
+			 record->summary.reason >= REASON_COUNT)
 			log->lost++;
 		else
-			log->count[record->packet.verdict][record->packet.reason]++;
+			log->count[record->summary.verdict][record->summary.reason]++;
 		if (log->file != NULL)
 			record_write(log, record);
 	}

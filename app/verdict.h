@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "app/packet_summary.h"
 #include "classifier/policy.h"
 
 /* What is known about a packet of the inputs before the data plane sees it. */
@@ -23,7 +24,7 @@ struct verdict_input {
 struct verdict_record {
 	struct verdict_input input;
 	bool done;
-	struct packet packet; /* as it was when its way ended */
+	struct packet_summary summary; /* as it was when its way ended */
 };
 
 struct verdict_log {

@@ -566,6 +566,7 @@ conf_new(const char *path)
 	conf->path = strdup(path);
 	conf->workers = WORKERS_DEFAULT;
 	conf->flows = FLOWS_DEFAULT;
+	conf->log_refusals = true;
 	conf->socket_path = strdup(SOCKET_PATH_DEFAULT);
 	conf->state_dir = strdup(STATE_DIR_DEFAULT);
 	limits_defaults(&conf->limits);

@@ -10,6 +10,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -53,6 +54,17 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 }
 
 static bool
+yes_no_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	bool yes = strcmp(text, "yes") == 0;
+
+	if (!yes && strcmp(text, "no") != 0)
+		return wrong(reason, "is neither yes nor no");
+	memcpy((char *)object + key->offset, &yes, sizeof(yes));
+	return true;
+}
+
+static bool
 state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf *conf = object;
@@ -61,6 +73,29 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 	if (text[0] != '/')
 		return value_wrong(reason, "is not an absolute path");
 	return value_text(&conf->state_dir, text, reason);
+}
+
+static bool
+group_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_group *stored = (struct conf_group *)(void *)((char *)object + key->offset);
+	char buffer[16384]; /* members that do not fit are not asked for */
+	struct group group, *found = NULL;
+	char inner[REASON_SIZE];
+	uint64_t number = 0;
+	int error;
+
+	if (decimal_parse(text, 0, UINT32_MAX - 1, &number, inner)) {
+		*stored = (struct conf_group){.set = true, .id = (gid_t)number};
+		return true;
+	}
+	error = getgrnam_r(text, &group, buffer, sizeof(buffer), &found);
+	if (error == ERANGE)
+		return wrong(reason, "has too many members to be looked up by name");
+	if (found == NULL)
+		return wrong(reason, "is no group that this system knows");
+	*stored = (struct conf_group){.set = true, .id = group.gr_gid};
+	return true;
 }
 
 /*

@@ -45,6 +45,18 @@ enum section_kind {
 		"an absolute path of at most 107 bytes for the control socket") \
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory") \
+	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
+		"the name or number of the group that may change things over the control socket", \
+		.offset = offsetof(struct conf, group)) \
+	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
+		"the name or number of the group that may look over the control socket", \
+		.offset = offsetof(struct conf, look_group)) \
+	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_no_parse, \
+		"yes or no: whether dpdk-telemetry.py finds sluiced", \
+		.offset = offsetof(struct conf, telemetry)) \
+	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \
+		"yes or no: whether refusals are logged", \
+		.offset = offsetof(struct conf, log_refusals)) \
 	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
 		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
 	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
@@ -135,7 +147,7 @@ struct key {
 	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
 	const char *allowed;
 	/* What the parsers of several keys differ in. */
-	size_t offset;     /* numbers, ports and names: in the section's object */
+	size_t offset;     /* numbers, ports, names, yes or no: in the section's object */
 	unsigned min, max; /* numbers: max is not 0 */
 	unsigned scale;    /* numbers: multiply what is stored, 0 = 1 */
 	unsigned least;    /* ports */

@@ -23,7 +23,7 @@ debian_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd
+            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd python3-prometheus-client
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
     bench) echo dpdk-dev iperf3 python3 iproute2 nftables procps ;;
@@ -40,7 +40,7 @@ fedora_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat
+            tcpdump wireshark-cli procps-ng socat netcat python3-prometheus_client
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;
     bench) echo dpdk-tools iperf3 python3 iproute nftables procps-ng ;;

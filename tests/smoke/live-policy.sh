@@ -71,7 +71,7 @@ swap_times() {
     "$PYTHON" - "$WORLD/sluiced.log" <<-'PYTHON'
 		import re, statistics, sys
 
-		pattern = re.compile(r"^sluiced: policy \d+ in force: .* in ([0-9.]+) ms$", re.M)
+		pattern = re.compile(r"^sluiced: policy \d+ in force: .* in ([0-9.]+) ms;", re.M)
 		times = [float(text) for text in pattern.findall(open(sys.argv[1]).read())]
 		print(f"{len(times)} {statistics.median(times):.1f} {max(times):.1f}")
 	PYTHON

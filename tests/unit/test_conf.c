@@ -627,6 +627,24 @@ test_filter(void)
 }
 
 static void
+test_log_refusals(void)
+{
+	struct conf *conf = good(GOOD "[sluice]\nlog-refusals = no\n");
+
+	CU_ASSERT_FALSE(conf->log_refusals);
+	conf_free(conf);
+	conf = good(GOOD "[sluice]\nlog-refusals = yes\n");
+	CU_ASSERT_TRUE(conf->log_refusals);
+	conf_free(conf);
+	conf = good(GOOD);
+	CU_ASSERT_TRUE(conf->log_refusals);
+	conf_free(conf);
+	bad(GOOD "[sluice]\nlog-refusals = 1\n",
+		":17: log-refusals: \"1\" is neither yes nor no; allowed: yes or no: whether "
+		"refusals are logged\n");
+}
+
+static void
 test_mss_clamp(void)
 {
 	struct conf *conf = good(GATEWAY UPLINK "mss-clamp = mtu\n[port work]\nmss-clamp = 1360\n"
@@ -986,7 +1004,9 @@ test_all_errors(void)
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, flows, socket, state-dir\n"
+		":3: colour: unknown key in [sluice]; allowed: workers, flows, socket, state-dir, "
+		"group, "
+		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "
 		"every qube\n"
 		":9: no port is the uplink; exactly one [port NAME] needs role = uplink\n"
@@ -1182,6 +1202,7 @@ main(void)
 		{"limits of all qubes and of one", test_limits},
 		{"zero is a number", test_zero_is_a_number},
 		{"filters", test_filter},
+		{"refusals in the log", test_log_refusals},
 		{"MSS clamps", test_mss_clamp},
 		{"every value of a forward arrives", test_forward_values},
 		{"ports of forwards", test_forward_ports},

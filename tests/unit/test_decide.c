@@ -38,6 +38,13 @@ check_reset(uint32_t sequence)
 	CU_ASSERT((talk_frame.bytes[view.l4 + 13] & RST) != 0);
 }
 
+static bool
+end_flow(void *context, struct flow *flow)
+{
+	flow_reset(context, flow, 0);
+	return true;
+}
+
 static void
 test_stays(void)
 {
@@ -252,6 +259,47 @@ test_forward(void)
 	}
 }
 
+/* Flows that are ended on demand: established TCP is reset at both ends, the rest forgotten. */
+static void
+test_flow_reset(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct worker *worker = plane->dataplane->workers[0];
+	struct say data = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, ACK,
+		.sequence = 101, .acknowledgement = 901, .payload = 10};
+	struct say query = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4001, REMOTE, 7000, .tcp_flags = 0};
+	struct say syn = {
+		PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4002, REMOTE, 443, .tcp_flags = SYN};
+	uint32_t cursor = 0;
+
+	connect_tcp(plane, PLANE_WORK_ADDRESS, REMOTE, PLANE_UPLINK_ADDRESS);
+	talk_send(plane, &query);
+	talk_send(plane, &syn);
+	plane_forget(plane);
+	CU_ASSERT_EQUAL(flow_count(worker->flows), 3);
+	CU_ASSERT_FALSE(flow_walk_some(worker->flows, &cursor, 100, end_flow, worker));
+	worker_flush(worker);
+	CU_ASSERT_EQUAL(flow_count(worker->flows), 1);
+	if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+		check_reset(901);
+	if (talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, REMOTE, 443))
+		check_reset(101);
+	talk_expect_silence(plane);
+	CU_ASSERT_EQUAL(worker->counters.flows_refused, 0);
+	/* who has not heard is told again */
+	talk_send(plane, &data);
+	if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+		check_reset(901);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 1);
+	/* the others may begin anew at once */
+	talk_send(plane, &query);
+	talk_send(plane, &syn);
+	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 2);
+	plane_forget(plane);
+	talk_end(plane);
+}
+
 /* Another resolver behind a virtual address: the next question goes there. */
 static void
 test_resolver(void)
@@ -284,6 +332,7 @@ main(void)
 		{"a burst of everything", test_burst},
 		{"forwards", test_forward},
 		{"resolvers", test_resolver},
+		{"on demand", test_flow_reset},
 	};
 
 	unit_eal();

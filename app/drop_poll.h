@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Looking at drops a few times a second, for everybody who wants to know of them: the method
+ * `drops`, the log, and `drop` events.
+ */
+#pragma once
+
+#include "app/daemon.h"
+#include "app/drop_note.h"
+
+struct drop_poll;
+
+/** Look from now on. @return 0 or -ENOMEM */
+int drop_poll_create(struct daemon *daemon, struct drop_poll **out);
+
+/** NULL is fine. */
+void drop_poll_free(struct drop_poll *poll);
+
+/** Look now. @return the drops that were seen */
+const struct drop_watch *drop_poll_now(struct drop_poll *poll);
