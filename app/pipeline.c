@@ -222,8 +222,10 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 		if (reason != REASON_NONE)
 			return reason;
 	}
+	/* What is refused has nobody to tell of errors. */
 	if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0))
-		return relate_one(worker, mbuf);
+		return (packet->flow->flags & FLOW_REFUSED) != 0 ? REASON_FLOW_REFUSED
+								 : relate_one(worker, mbuf);
 	if (unlikely((packet->flow->flags & FLOW_REFUSED) != 0))
 		return refuse_flow(worker, mbuf);
 	return track_known(worker, mbuf, packet, tracking);

@@ -59,7 +59,7 @@ yes_no_parse(const struct key *key, void *object, const char *text, char *reason
 	bool yes = strcmp(text, "yes") == 0;
 
 	if (!yes && strcmp(text, "no") != 0)
-		return wrong(reason, "is neither yes nor no");
+		return value_wrong(reason, "is neither yes nor no");
 	memcpy((char *)object + key->offset, &yes, sizeof(yes));
 	return true;
 }
@@ -85,15 +85,15 @@ group_parse(const struct key *key, void *object, const char *text, char *reason)
 	uint64_t number = 0;
 	int error;
 
-	if (decimal_parse(text, 0, UINT32_MAX - 1, &number, inner)) {
+	if (value_decimal(text, 0, UINT32_MAX - 1, &number, inner)) {
 		*stored = (struct conf_group){.set = true, .id = (gid_t)number};
 		return true;
 	}
 	error = getgrnam_r(text, &group, buffer, sizeof(buffer), &found);
 	if (error == ERANGE)
-		return wrong(reason, "has too many members to be looked up by name");
+		return value_wrong(reason, "has too many members to be looked up by name");
 	if (found == NULL)
-		return wrong(reason, "is no group that this system knows");
+		return value_wrong(reason, "is no group that this system knows");
 	*stored = (struct conf_group){.set = true, .id = group.gr_gid};
 	return true;
 }
