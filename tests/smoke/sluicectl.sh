@@ -31,11 +31,11 @@ shows() {
     has "$1" "$WORLD/out" || fail "sluicectl ${*:2}: no \"$1\" in: $(head -n 30 "$WORLD/out")"
 }
 
-# web PLACE ADDRESS PORT: whether an HTTP server answers there
+# web PLACE ADDRESS PORT: whether an HTTP server answers there; what it says is in $WORLD/who
 web() {
     local place=(in_qube "$1")
     [[ $1 != up && $1 != out ]] || place=(ip netns exec "$WORLD_NAME-$1")
-    "${place[@]}" curl -sS --noproxy '*' --connect-timeout 2 --max-time 5 -o /dev/null \
+    "${place[@]}" curl -sS --noproxy '*' --connect-timeout 2 --max-time 5 -o "$WORLD/who" \
         "http://$2:$3/who" 2>/dev/null
 }
 
@@ -49,6 +49,7 @@ world_up() {
 		policy=drop
 		action=accept proto=icmp
 	RULES
+    qube_rules personal <<<'policy=accept'
     in_background "$WORLD/uplink.log" in_uplink "$PYTHON" \
         "$WORLD_ROOT/tests/smoke/echo_server.py" "$WORLD/uplink.echo" tcp:8080 tcp:8081
     in_background "$WORLD/work.log" in_qube work "$PYTHON" \
@@ -153,8 +154,8 @@ check_forwards() {
     plan=$(ctl forward plan web --via sys-net)
     in_uplink bash -e <<<"$plan" || fail "the plan is not what nft takes: $plan"
     passes out 198.51.100.1 443
-    [[ $(tail -n 1 "$WORLD/work.echo") == *198.51.100.2* ]] ||
-        fail "the server in the qube does not see the client: $(tail -n 1 "$WORLD/work.echo")"
+    [[ $(cat "$WORLD/who") == "198.51.100.2 "*" 8443" ]] ||
+        fail "the server in the qube sees another client: $(cat "$WORLD/who")"
     shows "dnat to $UPLINK" forward plan proto=tcp forwardtype=external srcports=9000-9009
 
     ctl forward delete web
