@@ -211,15 +211,15 @@ check_batch_and_import() {
     has "$WORLD/firewall.xml:9: left out, it has expired" "$WORLD/left-out" ||
         fail "said: $(cat "$WORLD/left-out")"
     blocked work "$HOST" 8080
-    ctl import work "$WORLD/firewall.xml" >"$WORLD/out" 2>/dev/null
+    ctl import work "$WORLD/firewall.xml" >"$WORLD/imported" 2>/dev/null
     passes work "$HOST" 8080
     blocked work "$HOST" 8081
     passes up "$UPLINK" 444
     shows "our web" rules show work
     sed -i 's/8080/80443/' "$WORLD/firewall.xml"
-    refused 2 "$WORLD/firewall.xml:6: property dstports: \"80443\" is over 65535" \
+    refused 2 "$WORLD/firewall.xml:6: property dstports: 80443 is over 65535" \
         import work "$WORLD/firewall.xml"
-    ctl forward delete "$(sed -n 's/^forward //p' "$WORLD/out")"
+    ctl forward delete "$(sed -n "s/^forward //p" "$WORLD/imported")"
     ok "batch and import"
 }
 
@@ -232,8 +232,8 @@ check_seeing() {
     wait_for 5 "a transfer" test -s "$WORLD/drip"
     shows "src=10.137.0.16 dst=$HOST" flows qube=work proto=tcp state=established dst="$HOST" dport=8080
     [[ $(wc -l <"$WORLD/out") == 1 ]] || fail "that is not one flow: $(cat "$WORLD/out")"
-    [[ -z $(ctl flows qube=work dport=8081 2>/dev/null) ]] || fail "the filter lets others through"
-    shows "1 flows ended" flows delete qube=work proto=tcp dport=8080
+    [[ -z $(ctl flows qube=work dport=9999 2>/dev/null) ]] || fail "the filter lets others through"
+    shows "1 flows ended" flows delete qube=work state=established dport=8080
     wait "$drip" || status=$?
     ((status == 56 || status == 18)) || fail "the transfer was not reset: curl ends with $status"
 
