@@ -241,7 +241,7 @@ check_seeing() {
     shows "rule" drops qube=work
     has "$(qube_address work):" "$WORLD/out" && has "> $HOST:8081 [syn] length" "$WORLD/out" ||
         fail "the last packet is not shown: $(cat "$WORLD/out")"
-    refused 1 nonsense drops reason=nonsense
+    refused 1 reason drops reason=nonsense
 
     shows "rule work 1" explain from=work dst="$HOST" proto=tcp dport=8081
     has "drop: " "$WORLD/out" || fail "explain: $(cat "$WORLD/out")"
