@@ -24,7 +24,7 @@ debian_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd python3-prometheus-client \
+            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd tmux python3-prometheus-client \
             groff-base
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
