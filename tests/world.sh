@@ -332,8 +332,8 @@ check_explain() {
     before=$(drops rule)
     said=$(ctl explain from=work "dst=$HOST" proto=tcp dport=82 2>&1 | head -n 1) || true
     # it says which rule of that qube, and nothing was sent or counted
-    [[ $said != "drop: "*" rule work/0003 says drop (work.rules:5)"* || $(drops rule) != "$before" ]] ||
-        right=1
+    [[ $said != "drop: "*" rule work/0003 (work.rules:5) says 'action=drop dst4=$HOST"* ||
+        $(drops rule) != "$before" ]] || right=1
     verdict "$right" "explain from=work dst=$HOST proto=tcp dport=82" "'$said'"
 }
 
