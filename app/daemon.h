@@ -15,6 +15,7 @@ struct event_base;
 struct drop_poll; /* app/drop_poll.h */
 struct events; /* app/event.h */
 struct loop;
+struct tap_table; /* app/tap_table.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -29,6 +30,7 @@ struct daemon {
 	struct worker_calls *calls;
 	struct events *events;
 	struct drop_poll *drops;
+	struct tap_table *taps;
 	struct event *expiry; /* of the next forward or rule */
 	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;     /* unix time */

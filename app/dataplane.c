@@ -10,7 +10,7 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 
-#include "app/worker.h"
+#include "app/tap.h"
 #include "classifier/guard.h"
 
 #define HANDOVER_SIZE 1024
@@ -51,6 +51,8 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 	for (uint16_t i = 0; i < count; i++)
 		bytes += rte_pktmbuf_pkt_len(queue->burst[i]);
 	queue->count = 0;
+	if (unlikely(worker->taps != NULL))
+		tap_leaves(worker, index, queue->burst, count);
 	sent = port->ops->tx_burst(port, worker->index, queue->burst, count);
 	counters->tx_packets += sent;
 	counters->tx_bytes += sent == count ? bytes : bytes / count * sent;
@@ -260,6 +262,15 @@ dataplane_publish(struct dataplane *dataplane, struct policy *policy)
 	/* A worker that sleeps is offline; one that works is through its round in no time. */
 	rte_rcu_qsbr_synchronize(dataplane->quiescence, RTE_QSBR_THRID_INVALID);
 	policy_free(old);
+}
+
+void
+dataplane_trace(struct dataplane *dataplane, packet_trace_fn trace, void *context)
+{
+	for (unsigned i = 0; i < dataplane->worker_count; i++) {
+		dataplane->workers[i]->trace = trace;
+		dataplane->workers[i]->trace_context = context;
+	}
 }
 
 void

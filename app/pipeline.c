@@ -19,6 +19,7 @@
 
 #include <rte_ether.h>
 
+#include "app/tap.h"
 #include "app/worker_call.h"
 #include "classifier/guard.h"
 #include "classifier/parse.h"
@@ -34,8 +35,8 @@ worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict v
 
 	packet->verdict = (uint8_t)verdict;
 	worker->counters.verdicts[verdict]++;
-	if (unlikely(worker->dataplane->trace != NULL))
-		worker->dataplane->trace(worker->dataplane->trace_context, mbuf, packet);
+	if (unlikely(worker->trace != NULL))
+		worker->trace(worker->trace_context, mbuf, packet);
 }
 
 void
@@ -103,8 +104,10 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		tracking_close(worker, tracking);
 		reason = open_flow(worker, mbuf, &decision->target, true);
 	}
-	if (reason == REASON_NONE)
+	if (reason == REASON_NONE) {
 		tracking->opened = true;
+		packet_of(mbuf)->flags |= PACKET_OPENED;
+	}
 	return reason;
 }
 
@@ -481,6 +484,8 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 
 	worker->now_ms = now_ms;
 	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
+	if (unlikely(worker->taps != NULL))
+		tap_arrived(worker, burst, count);
 	left = parse_burst(burst, count);
 	count_received(worker, port, burst, count);
 	worker_drop_burst(worker, burst + left, count - left);

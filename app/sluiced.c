@@ -30,6 +30,7 @@
 #include "app/log.h"
 #include "app/loop.h"
 #include "app/snapshot.h"
+#include "app/tap_table.h"
 #include "app/worker_call.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
@@ -170,6 +171,8 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = drop_poll_create(daemon, &daemon->drops);
 	if (error == 0)
+		error = tap_table_create(daemon, &daemon->taps);
+	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
 	if (error == 0) {
@@ -247,6 +250,7 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	control_close(daemon.control);
 	drop_poll_free(daemon.drops);
+	tap_table_free(daemon.taps);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);

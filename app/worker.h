@@ -57,6 +57,7 @@ struct held_packet {
 	uint16_t neighbour;
 };
 
+struct tap_set;
 struct worker_call;
 
 struct worker {
@@ -65,6 +66,10 @@ struct worker {
 	/* once per burst */
 	const struct policy *policy;
 	uint32_t now_ms;
+	/* NULL almost always: called at the end of a packet's way; live taps, see app/tap.h */
+	packet_trace_fn trace;
+	void *trace_context;
+	const struct tap_set *taps;
 	/* its own */
 	struct flow_table *flows;
 	struct transmit_queue *transmit; /* by port */
