@@ -28,7 +28,6 @@ struct stream {
 	struct daemon *daemon;
 	struct tap *tap;
 	struct event *timer;
-	const char *method;
 	bool frames;
 	bool waits;    /* the client does not read */
 	uint64_t left; /* packets until it ends by itself; 0: never */
@@ -86,7 +85,7 @@ stream_tell(struct stream *stream)
 	stream->missed_told = missed;
 	stream->packets = json_array();
 	stream->bytes = 0;
-	if (!control_notify(stream->request, stream->method,
+	if (!control_notify(stream->request, "packets",
 		    json_pack("{s:o, s:I}", "packets", packets, "missed", (json_int_t)missed))) {
 		stream->waits = true;
 		control_when_writable(stream->request, stream_writable, stream);
@@ -287,7 +286,6 @@ stream_begin(struct control_request *request, const json_t *params, const char *
 	if (stream != NULL)
 		*stream = (struct stream){.request = request,
 			.daemon = daemon,
-			.method = method,
 			.frames = frames,
 			.left = count,
 			.packets = json_array(),
