@@ -48,6 +48,26 @@ daemon_now(void)
 	return (uint64_t)now.tv_sec;
 }
 
+bool
+daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, unsigned number,
+	char *text, size_t text_size)
+{
+	static const char *const names[] = {
+		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
+	struct qube_rules rules = changes_rules(daemon->changes, qube);
+	const struct rule *rule;
+
+	/* Not from the policy: rules that moved in their file without changing stay compiled. */
+	if (rules.state != RULES_VALID || number >= rules.ruleset->count)
+		return false;
+	rule = &rules.ruleset->rules[number];
+	if (rule->line != 0 && rules.source != NULL)
+		snprintf(text, text_size, "%s:%u", rules.source, rule->line);
+	else
+		snprintf(text, text_size, "%s", names[rule->origin]);
+	return true;
+}
+
 /* Building and publishing. */
 
 /* Rules that are sound, and that the compiler refuses: for want of memory, as a rule. */
@@ -339,8 +359,7 @@ daemon_expired(evutil_socket_t number, short events, void *context)
 		return;
 	}
 	daemon_expiry_arm(daemon);
-	json_array_foreach(over, i, event)
-	{
+	json_array_foreach (over, i, event) {
 		char kind[32];
 
 		snprintf(kind, sizeof(kind), "%s",

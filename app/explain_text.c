@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/flow_show.h"
+#include "conf/rule_text.h"
 
 #define TEXT_SIZE 1024
 
@@ -131,17 +132,17 @@ action_word(enum action action)
 	return action == ACTION_ACCEPT ? "accept" : "drop";
 }
 
-/* `work.rules:3`. @return false when it is not known */
+/* `work.rules:3`, `kept`. @return false when it is not known */
 static bool
-say_origin(char *text, const struct telling *telling, uint16_t qube, const struct rule *rule)
+say_origin(char *text, const struct telling *telling, uint16_t qube, unsigned number)
 {
 	const struct conf_qube *conf = qube_conf(telling, qube);
-	const char *slash;
+	char origin[TEXT_SIZE];
 
-	if (rule == NULL || rule->line == 0 || conf == NULL || conf->rules_path == NULL)
+	if (conf == NULL ||
+		!daemon_rule_origin(telling->daemon, conf, number, origin, sizeof(origin)))
 		return false;
-	slash = strrchr(conf->rules_path, '/');
-	say(text, "%s:%u", slash != NULL ? slash + 1 : conf->rules_path, rule->line);
+	say(text, "%s", origin);
 	return true;
 }
 
@@ -163,7 +164,7 @@ say_rule(char *text, const struct telling *telling)
 	}
 	say(text, "rule %s/%04u says %s", qube_name(telling->policy, qube), number,
 		action_word(rule->action));
-	if (say_origin(origin, telling, qube, rule))
+	if (say_origin(origin, telling, qube, number))
 		say(text, " (%s)", origin);
 }
 
@@ -527,6 +528,7 @@ rule_json(const struct telling *telling)
 	const struct rule *rule;
 	uint16_t qube, number;
 	json_t *object;
+	char *text;
 
 	if (!rule_of(telling, &qube, &number))
 		return NULL;
@@ -539,7 +541,11 @@ rule_json(const struct telling *telling)
 		return object;
 	}
 	json_object_set_new(object, "number", json_integer(number));
-	if (say_origin(origin, telling, qube, rule))
+	text = rule_format(rule, true);
+	if (text != NULL)
+		json_object_set_new(object, "rule", json_string(text));
+	free(text);
+	if (say_origin(origin, telling, qube, number))
 		json_object_set_new(object, "origin", json_string(origin));
 	return object;
 }
