@@ -24,6 +24,7 @@
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/method_change.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "conf/changes_file.h"
@@ -52,8 +53,6 @@ bool
 daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, unsigned number,
 	char *text, size_t text_size)
 {
-	static const char *const names[] = {
-		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
 	struct qube_rules rules = changes_rules(daemon->changes, qube);
 	const struct rule *rule;
 
@@ -64,7 +63,7 @@ daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, un
 	if (rule->line != 0 && rules.source != NULL)
 		snprintf(text, text_size, "%s:%u", rules.source, rule->line);
 	else
-		snprintf(text, text_size, "%s", names[rule->origin]);
+		snprintf(text, text_size, "%s", change_origin(rule->origin));
 	return true;
 }
 

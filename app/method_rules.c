@@ -186,9 +186,6 @@ change_rules_reset(struct change *change, const json_t *params)
 
 /* rules.get */
 
-static const char *const origin_names[] = {
-	[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
-
 static json_t *
 rule_object(const struct daemon *daemon, const struct conf_qube *qube, const struct rule *rule,
 	unsigned number, const struct hits *hits)
@@ -226,7 +223,7 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 	json_t *list = json_array();
 	json_t *object =
 		json_pack("{s:s, s:s, s:s, s:o}", "qube", qube->name, "state", states[rules.state],
-			"origin", none ? "none" : origin_names[rules.layer], "rules", list);
+			"origin", none ? "none" : change_origin(rules.layer), "rules", list);
 
 	if (rules.layer == ORIGIN_KEPT)
 		json_object_set_new(object, "source", change_string(daemon->changes_path));

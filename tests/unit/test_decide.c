@@ -122,6 +122,10 @@ test_reset_rest(void)
 	out.tcp_flags = SYN;
 	talk_send(plane, &out);
 	talk_expect_drop(plane, REASON_FLOW_REFUSED, 21);
+	/* nor to whoever has given up himself */
+	out.tcp_flags = RST | ACK;
+	talk_send(plane, &out);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 22);
 	plane_wait(plane, 4500);
 	plane_forget(plane);
 	CU_ASSERT_EQUAL(flow_count(worker->flows), 0);

@@ -332,7 +332,10 @@ static void
 test_marks(void)
 {
 	struct plane *plane = talk_begin(&(struct plane_options){
-		.rules = "policy=drop\naction=accept proto=tcp\naction=accept proto=udp\n"});
+		.rules = "policy=drop\naction=accept proto=tcp\naction=accept proto=udp\n",
+		.more = "[forward one]\nforwardtype = external\nproto = udp\nsrcports = 5353\n"
+			"qube = work\n"});
+	struct say in = udp(PLANE_UPLINK, REMOTE, 443, PLANE_UPLINK_ADDRESS, 5353);
 	const struct worker *worker = plane->dataplane->workers[0];
 	struct say out = work_asks(4000, REMOTE, 443);
 	struct tuple tuple = {.source_port = RTE_BE16(443),
@@ -352,10 +355,18 @@ test_marks(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
 	CU_ASSERT_EQUAL(flow->generation, atomic_load(&plane->dataplane->policy)->generation);
 	CU_ASSERT_EQUAL(flow->rule, 1);
-	CU_ASSERT_EQUAL(worker->counters.flows_opened, 1);
+	/* no rule has let in what a forward did */
+	talk_send(plane, &in);
+	plane_forget(plane);
+	tuple.destination_port = RTE_BE16(5353);
+	flow = flow_lookup(
+		worker->flows, &tuple, flow_hash(&plane->dataplane->secret, &tuple), &direction);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
+	CU_ASSERT_EQUAL(flow->rule, RULE_NONE);
+	CU_ASSERT_EQUAL(worker->counters.flows_opened, 2);
 	CU_ASSERT_EQUAL(worker->counters.flows_expired, 0);
 	plane_wait(plane, 130 * 1000);
-	CU_ASSERT_EQUAL(worker->counters.flows_expired, 1);
+	CU_ASSERT_EQUAL(worker->counters.flows_expired, 2);
 	end(plane);
 }
 
@@ -398,6 +409,23 @@ test_permission_ends(void)
 	}
 }
 
+/* A forward is open to all, but not to who comes across the uplink as one of the qubes. */
+static void
+test_forward_as_qube(void)
+{
+	struct plane *plane = talk_begin(
+		&(struct plane_options){.more = "[forward one]\nforwardtype = external\n"
+						"proto = udp\nsrcports = 5353\nqube = work\n"});
+	struct say in = udp(PLANE_UPLINK, PLANE_PERSONAL_ADDRESS, 443, PLANE_UPLINK_ADDRESS, 5353);
+
+	talk_send(plane, &in);
+	talk_expect_drop(plane, REASON_DOWNSTREAM_SOURCE, 1);
+	in.source = REMOTE;
+	talk_send(plane, &in);
+	talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 5353);
+	end(plane);
+}
+
 /* Whoever is spoken to at port 0 has a flow where permissions stand, which is none. */
 static void
 test_port_zero(void)
@@ -433,6 +461,7 @@ main(void)
 		{"taken up in the middle", test_pickup},
 		{"marks of a flow", test_marks},
 		{"permissions end and begin", test_permission_ends},
+		{"a forward, and somebody as a qube", test_forward_as_qube},
 		{"remote port 0", test_port_zero},
 	};
 

@@ -8,7 +8,7 @@
  * B	What the blind one sends changes nothing that is known of the flow, none of his data is
  *	taken, and every connection ends as it would have without him.
  *
- *	SIMULATION_SEED=1 SIMULATION_CONNECTIONS=20000 test_tcp_simulation
+ *	SIMULATION_SEED=1 SIMULATION_CONNECTIONS=10000 test_tcp_simulation
  *
  * A failure names the seed of its connection: that and one connection show it again, with
  * SIMULATION_TRACE=1 segment by segment.
@@ -30,7 +30,7 @@
 #define RST RTE_TCP_RST_FLAG
 #define ACK RTE_TCP_ACK_FLAG
 
-#define CONNECTIONS_DEFAULT 20000
+#define CONNECTIONS_DEFAULT 10000
 #define FLIGHTS 512
 #define EVENTS_MOST 200000
 /* From here on a blind number is far outside: no window here is larger, nor what is forgiven. */
