@@ -1,39 +1,49 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The control socket. Clients are many, slow and wrong: lines are bounded, so are clients, a client
- * that does not read is cut off, and every error is an answer. Workers know nothing of all this:
- * their counters are read, never reset.
+ * The control socket and its clients. They are many, slow and wrong: lines are bounded, so are
+ * clients, requests and what waits to be read, and nobody is waited for.
+ *
+ * Everything a client wants is done in turns of about a millisecond: in each it gets some of its
+ * lines carried out, and if there are more of them it waits until all others had theirs. A client
+ * whose requests must wait is not read from, so that its own send blocks at last. What takes
+ * seconds - a line that never ends, answers that are never read - is found by looking once a
+ * second.
+ *
+ * A client that has said all it has to say (it shut down its sending side) gets its answers, and is
+ * closed after the last of them.
  */
 #include "app/control.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/listener.h>
-#include <jansson.h>
 
-#include "app/method.h"
+#include "app/control_client.h"
+#include "app/log.h"
 
-#define LINE_MAX_BYTES (64 * 1024)
-#define OUTPUT_MAX_BYTES (1024 * 1024)
-#define CLIENTS_MAX 64
-/* With so much unread, streams wait. */
-#define OUTPUT_PAUSE_BYTES (256 * 1024)
-#define PROTOCOL_VERSION 2
+/* What one turn takes at most: of a client's lines, and of those who connect. */
+#define TURN_LINES 16
+#define TURN_NS 1000000
+#define TURN_ACCEPTS 8
+/* Connections that the kernel keeps for us; more of them are told to come again. */
+#define BACKLOG 128
 
 struct control {
 	struct daemon *daemon;
-	struct evconnlistener *listener;
+	int fd;
+	struct event *accept_event;
+	struct event *second;
 	char *path;
 	unsigned client_count;
 	struct client *clients; /* doubly linked */
@@ -42,249 +52,106 @@ struct control {
 struct client {
 	struct control *control;
 	struct bufferevent *stream;
+	struct event *turn;
 	struct client *next, *previous;
-	enum control_access access;
-	char peer[64];
-	struct control_request *requests; /* that are not answered yet; doubly linked */
-	bool doomed;                      /* freed as soon as none of its requests runs */
-	bool running;                     /* inside of a method */
+	struct peer peer;
+	struct requests requests;
+	size_t searched;         /* bytes of its input that hold no end of line */
+	bool said_all;           /* has shut down its sending side, or may not send any more */
+	bool broken;             /* nothing can be sent to it any more */
+	time_t incomplete_since; /* when a line began that has not ended; 0: none */
+	uint64_t sent, taken; /* bytes: put into its output, and gone from there when last looked */
+	time_t taken_since;
 };
 
-struct control_request {
-	struct client *client;
-	struct control_request *next, *previous;
-	json_t *id; /* NULL: a notification, whose answer is not sent */
-	bool kept;
-	void (*ended)(void *context);
-	void *context;
-	void (*writable)(void *context);
-	void *writable_context;
-};
+static time_t
+now_s(void)
+{
+	struct timespec now;
 
-static const struct method {
-	const char *name;
-	enum control_access access;
-	const char *parameters;
-	const char *help;
-	void (*run)(struct control_request *request, const json_t *params);
-} methods[METHOD_COUNT] = {
-#define METHOD_ROW(identifier, name, access, parameters, help) \
-	{name, CONTROL_##access, parameters, help, method_##identifier},
-	METHODS(METHOD_ROW)
-#undef METHOD_ROW
-};
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
+}
 
-/* Requests. */
+static uint64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* --- what requests see of a client --- */
 
 struct daemon *
-control_daemon(const struct control_request *request)
+client_daemon(const struct client *client)
 {
-	return request->client->control->daemon;
+	return client->control->daemon;
 }
 
-enum control_access
-control_may(const struct control_request *request)
+const struct peer *
+client_peer(const struct client *client)
 {
-	return request->client->access;
+	return &client->peer;
 }
 
-const char *
-control_peer(const struct control_request *request)
+struct requests *
+client_requests(struct client *client)
 {
-	return request->client->peer;
+	return &client->requests;
 }
 
-static void
+size_t
+client_unread(const struct client *client)
+{
+	return evbuffer_get_length(bufferevent_get_output(client->stream));
+}
+
+void
+client_look(struct client *client)
+{
+	static const struct timeval soon = {0};
+
+	if (!client->broken)
+		event_add(client->turn, &soon);
+}
+
+static int
+output_append(const char *text, size_t size, void *context)
+{
+	return evbuffer_add(context, text, size);
+}
+
+void
 client_send(struct client *client, json_t *message)
 {
-	char *text = json_dumps(message, JSON_COMPACT);
-	struct evbuffer *output = bufferevent_get_output(client->stream);
+	struct evbuffer *line = client->broken || message == NULL ? NULL : evbuffer_new();
 
-	if (text != NULL && !client->doomed) {
-		evbuffer_add(output, text, strlen(text));
-		evbuffer_add(output, "\n", 1);
+	/* A line goes out whole or not at all. */
+	if (line != NULL && json_dump_callback(message, output_append, line, JSON_COMPACT) == 0 &&
+		evbuffer_add(line, "\n", 1) == 0) {
+		client->sent += evbuffer_get_length(line);
+		if (evbuffer_add_buffer(bufferevent_get_output(client->stream), line) != 0 ||
+			client_unread(client) > OUTPUT_ABSURD_BYTES)
+			client->broken = true;
+	} else {
+		client->broken = true; /* it would wait for the answer for ever */
 	}
-	free(text);
+	if (line != NULL)
+		evbuffer_free(line);
 	json_decref(message);
 }
 
-static json_t *
-response(json_t *id, const char *member, json_t *value)
-{
-	return json_pack("{s:s, s:O?, s:o}", "jsonrpc", "2.0", "id", id != NULL ? id : json_null(),
-		member, value);
-}
-
-static void
-client_error(struct client *client, json_t *id, enum control_error code, json_t *data,
-	const char *message)
-{
-	json_t *error = json_pack("{s:i, s:s}", "code", (int)code, "message", message);
-
-	if (data != NULL)
-		json_object_set_new(error, "data", data);
-	client_send(client, response(id, "error", error));
-}
-
-static void
-request_free(struct control_request *request)
-{
-	struct client *client = request->client;
-
-	if (request->previous != NULL)
-		request->previous->next = request->next;
-	else
-		client->requests = request->next;
-	if (request->next != NULL)
-		request->next->previous = request->previous;
-	json_decref(request->id);
-	free(request);
-}
-
-void
-control_answer(struct control_request *request, json_t *result)
-{
-	if (request->id != NULL)
-		client_send(request->client, response(request->id, "result", result));
-	else
-		json_decref(result);
-	request_free(request);
-}
-
-void
-control_fail(struct control_request *request, enum control_error code, json_t *data,
-	const char *format, ...)
-{
-	char message[1024];
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(message, sizeof(message), format, arguments);
-	va_end(arguments);
-	if (request->id != NULL)
-		client_error(request->client, request->id, code, data, message);
-	else
-		json_decref(data);
-	request_free(request);
-}
-
-bool
-control_params_known(
-	struct control_request *request, const json_t *params, const char *const *names)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach((json_t *)(uintptr_t)params, key, value)
-	{
-		unsigned i = 0;
-
-		while (names[i] != NULL && strcmp(names[i], key) != 0)
-			i++;
-		if (names[i] != NULL)
-			continue;
-		control_fail(request, CONTROL_INVALID_PARAMS, json_pack("{s:s}", "key", key),
-			"%.64s: no such parameter; help lists them", key);
-		return false;
-	}
-	return true;
-}
-
-void
-control_keep(struct control_request *request, void (*ended)(void *context), void *context)
-{
-	request->kept = true;
-	request->ended = ended;
-	request->context = context;
-}
-
-bool
-control_notify(struct control_request *request, const char *method, json_t *params)
-{
-	struct client *client = request->client;
-
-	json_object_set(params, "id", request->id != NULL ? request->id : json_null());
-	client_send(client,
-		json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", method, "params", params));
-	return evbuffer_get_length(bufferevent_get_output(client->stream)) < OUTPUT_PAUSE_BYTES;
-}
-
-void
-control_when_writable(
-	struct control_request *request, void (*writable)(void *context), void *context)
-{
-	request->writable = writable;
-	request->writable_context = context;
-}
-
-/* Nobody waits for it any more. */
-static void
-request_end(struct control_request *request)
-{
-	void (*ended)(void *context) = request->ended;
-	void *context = request->context;
-
-	request_free(request);
-	if (ended != NULL)
-		ended(context);
-}
-
-void
-method_HELLO(struct control_request *request, const json_t *params)
-{
-	(void)params;
-	control_answer(
-		request, json_pack("{s:s, s:s, s:i, s:s}", "program", "sluiced", "version",
-				 SLUICE_VERSION, "protocol", PROTOCOL_VERSION, "access",
-				 control_may(request) == CONTROL_CHANGE ? "change" : "look"));
-}
-
-void
-method_HELP(struct control_request *request, const json_t *params)
-{
-	json_t *list = json_array();
-
-	(void)params;
-	for (unsigned i = 0; i < METHOD_COUNT; i++)
-		json_array_append_new(list,
-			json_pack("{s:s, s:s, s:s, s:s}", "name", methods[i].name, "access",
-				methods[i].access == CONTROL_CHANGE ? "change" : "look",
-				"parameters", methods[i].parameters, "help", methods[i].help));
-	control_answer(request, json_pack("{s:o}", "methods", list));
-}
-
-void
-method_CANCEL(struct control_request *request, const json_t *params)
-{
-	json_t *id = json_object_get(params, "id");
-
-	for (struct control_request *other = request->client->requests; other != NULL;
-		other = other->next)
-		if (other != request && other->kept && json_equal(other->id, id)) {
-			void (*ended)(void *context) = other->ended;
-			void *context = other->context;
-
-			control_answer(other, json_pack("{s:b}", "cancelled", 1));
-			if (ended != NULL)
-				ended(context);
-			control_answer(request, json_object());
-			return;
-		}
-	control_fail(request, CONTROL_CONFLICT, NULL, "no request with that id is open");
-}
-
-/* Clients. */
+/* --- clients --- */
 
 static void
 client_free(struct client *client)
 {
 	struct control *control = client->control;
 
-	client->doomed = true;
-	if (client->running)
-		return;
-	while (client->requests != NULL)
-		request_end(client->requests);
+	client->broken = true;
+	requests_end(client);
 	if (client->previous != NULL)
 		client->previous->next = client->next;
 	else
@@ -292,161 +159,284 @@ client_free(struct client *client)
 	if (client->next != NULL)
 		client->next->previous = client->previous;
 	control->client_count--;
+	event_free(client->turn);
 	bufferevent_free(client->stream);
 	free(client);
+	/* Its descriptor may be what somebody waits for. */
+	event_add(control->accept_event, NULL);
 }
 
-static void
-client_run(struct client *client, const struct method *method, json_t *id, const json_t *params)
+/* Its next line has to wait. */
+static bool
+client_waits(const struct client *client)
 {
-	struct control_request *request = calloc(1, sizeof(*request));
+	return client->requests.count >= REQUESTS_MAX || client_unread(client) > OUTPUT_MAX_BYTES;
+}
 
-	if (request == NULL) {
-		client_error(client, id, CONTROL_UNAVAILABLE, NULL, "out of memory");
-		return;
+/* Length of the first line of its input with its end; 0 when that has not come. */
+static size_t
+line_find(struct client *client, struct evbuffer *input)
+{
+	struct evbuffer_ptr start, end;
+
+	if (evbuffer_ptr_set(input, &start, client->searched, EVBUFFER_PTR_SET) != 0)
+		return 0;
+	end = evbuffer_search(input, "\n", 1, &start);
+	if (end.pos < 0) {
+		/* Where the next search begins: or who sends byte by byte would be expensive. */
+		client->searched = evbuffer_get_length(input);
+		return 0;
 	}
-	request->client = client;
-	request->id = json_incref(id);
-	request->next = client->requests;
-	if (request->next != NULL)
-		request->next->previous = request;
-	client->requests = request;
-	client->running = true;
-	method->run(request, params);
-	client->running = false;
+	client->searched = 0;
+	return (size_t)end.pos + 1;
 }
 
+/* Nothing it says is listened to any more: it goes as soon as it has read why. */
 static void
-client_request(struct client *client, const char *line, size_t length)
+client_refuse_line(struct client *client)
 {
-	json_error_t where;
-	json_t *request = json_loadb(line, length, JSON_REJECT_DUPLICATES, &where);
-	json_t *id = json_object_get(request, "id");
-	json_t *params = json_object_get(request, "params");
-	const char *name = json_string_value(json_object_get(request, "method"));
-	const char *version = json_string_value(json_object_get(request, "jsonrpc"));
-	const struct method *method = NULL;
+	struct evbuffer *input = bufferevent_get_input(client->stream);
 
-	if (request == NULL) {
-		client_error(client, NULL, CONTROL_PARSE_ERROR, NULL, where.text);
-		return;
-	}
-	for (size_t i = 0; name != NULL && i < METHOD_COUNT; i++)
-		if (strcmp(methods[i].name, name) == 0)
-			method = &methods[i];
-	if (version == NULL || strcmp(version, "2.0") != 0 || name == NULL)
-		client_error(client, id, CONTROL_INVALID_REQUEST, NULL,
-			"want {\"jsonrpc\": \"2.0\", \"id\": ..., \"method\": ...}");
-	else if (method == NULL)
-		client_error(client, id, CONTROL_METHOD_NOT_FOUND, NULL,
-			"no such method; help lists them");
-	else if (params != NULL && !json_is_object(params))
-		client_error(client, id, CONTROL_INVALID_PARAMS, NULL, "params must be an object");
-	else if (method->access > client->access)
-		client_error(client, id, CONTROL_NOT_PERMITTED, NULL, "you may only look");
-	else
-		client_run(client, method, id, params);
-	json_decref(request);
+	request_error(client, CONTROL_INVALID_REQUEST, "a line is longer than 1 MiB; goodbye");
+	requests_end(client);
+	client->said_all = true;
+	client->searched = 0;
+	evbuffer_drain(input, evbuffer_get_length(input));
+	bufferevent_disable(client->stream, EV_READ);
 }
 
-static void
-client_read(struct bufferevent *stream, void *context)
+/* Carry out lines while they last and it is its turn. @return whether there may be more of them */
+static bool
+client_lines(struct client *client)
 {
-	struct client *client = context;
-	struct evbuffer *input = bufferevent_get_input(stream);
-	size_t length;
-	char *line;
+	struct evbuffer *input = bufferevent_get_input(client->stream);
+	uint64_t end_ns = now_ns() + TURN_NS;
 
-	while ((line = evbuffer_readln(input, &length, EVBUFFER_EOL_LF)) != NULL) {
-		client_request(client, line, length);
-		free(line);
-		if (client->doomed ||
-			evbuffer_get_length(bufferevent_get_output(stream)) > OUTPUT_MAX_BYTES) {
-			client_free(client); /* it asks and does not read */
-			return;
+	for (unsigned lines = 0; !client_waits(client) && !client->broken; lines++) {
+		size_t length;
+
+		if (lines == TURN_LINES || (lines > 0 && now_ns() >= end_ns))
+			return true;
+		length = line_find(client, input);
+		if (length > LINE_MAX_BYTES ||
+			(length == 0 && evbuffer_get_length(input) >= LINE_MAX_BYTES)) {
+			client_refuse_line(client);
+			return false;
 		}
+		if (length == 0)
+			return false;
+		client->incomplete_since = 0;
+		request_line(
+			client, (const char *)evbuffer_pullup(input, (ssize_t)length), length - 1);
+		evbuffer_drain(input, length);
 	}
-	if (evbuffer_get_length(input) > LINE_MAX_BYTES)
-		client_free(client);
+	return false;
 }
 
-/* Streams that wait go on. */
+/* One turn of a client; it may be gone afterwards. */
 static void
-client_write(struct bufferevent *stream, void *context)
+client_turn(evutil_socket_t number, short flags, void *context)
 {
 	struct client *client = context;
+	bool more;
 
-	for (struct control_request *request = client->requests, *next; request != NULL;
-		request = next) {
-		void (*writable)(void *context) = request->writable;
-
-		next = request->next;
-		if (writable == NULL)
-			continue;
-		request->writable = NULL;
-		writable(request->writable_context);
-		if (evbuffer_get_length(bufferevent_get_output(stream)) >= OUTPUT_PAUSE_BYTES)
-			return;
+	(void)number, (void)flags;
+	if (client_unread(client) <= OUTPUT_PAUSE_BYTES / 4)
+		requests_writable(client);
+	more = client_lines(client);
+	if (client->broken) {
+		client_free(client);
+		return;
 	}
+	if (client->said_all && !more && !client_waits(client)) {
+		if (client->requests.count == 0 && client_unread(client) == 0)
+			client_free(client);
+		return;
+	}
+	if (more)
+		client_look(client);
+	if (more || client_waits(client)) {
+		bufferevent_disable(client->stream, EV_READ);
+		client->incomplete_since = 0;
+		return;
+	}
+	bufferevent_enable(client->stream, EV_READ);
+	if (evbuffer_get_length(bufferevent_get_input(client->stream)) == 0)
+		client->incomplete_since = 0;
+	else if (client->incomplete_since == 0)
+		client->incomplete_since = now_s();
+}
+
+static void
+client_moved(struct bufferevent *stream, void *context)
+{
+	(void)stream;
+	client_turn(-1, 0, context);
 }
 
 static void
 client_event(struct bufferevent *stream, short events, void *context)
 {
+	struct client *client = context;
+
 	(void)stream;
-	if ((events & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) != 0)
-		client_free(context);
+	if ((events & BEV_EVENT_ERROR) != 0) {
+		client_free(client);
+	} else if ((events & BEV_EVENT_EOF) != 0) {
+		client->said_all = true;
+		client_turn(-1, 0, client);
+	}
+}
+
+/* --- once a second --- */
+
+/* A client from which we do not read may go away unseen. */
+static bool
+client_has_gone(const struct client *client)
+{
+	struct pollfd poller = {.fd = bufferevent_getfd(client->stream)};
+
+	return poll(&poller, 1, 0) > 0 && (poller.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+/* Whether its answers have been waiting for too long without any of them being taken. */
+static bool
+client_sleeps(struct client *client, time_t now)
+{
+	uint64_t taken = client->sent - client_unread(client);
+
+	if (taken != client->taken || client_unread(client) == 0) {
+		client->taken = taken;
+		client->taken_since = now;
+	}
+	return now - client->taken_since >= UNREAD_SECONDS;
 }
 
 static void
-control_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,
-	int length, void *context)
+look(evutil_socket_t number, short flags, void *context)
 {
 	struct control *control = context;
-	struct ucred credentials = {0};
-	socklen_t size = sizeof(credentials);
-	struct client *client;
+	time_t now = now_s();
 
-	(void)address;
-	(void)length;
-	client = control->client_count < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
-	if (client == NULL) {
-		close(fd);
-		return;
+	(void)number, (void)flags;
+	for (struct client *client = control->clients, *next; client != NULL; client = next) {
+		next = client->next;
+		if (client->broken || client_sleeps(client, now) ||
+			((client->said_all || client_waits(client)) && client_has_gone(client)) ||
+			(client->incomplete_since != 0 &&
+				now - client->incomplete_since >= INCOMPLETE_SECONDS))
+			client_free(client);
 	}
+	/* Whatever it was that kept us from accepting may be over. */
+	event_add(control->accept_event, NULL);
+}
+
+/* --- who connects --- */
+
+static struct client *
+client_create(struct control *control, int fd, const struct peer *peer)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (client == NULL)
+		return NULL;
 	client->control = control;
-	client->access = CONTROL_CHANGE;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0)
-		snprintf(client->peer, sizeof(client->peer), "pid %d uid %u", credentials.pid,
-			credentials.uid);
-	client->stream = bufferevent_socket_new(
-		evconnlistener_get_base(listener), fd, BEV_OPT_CLOSE_ON_FREE);
+	client->peer = *peer;
+	client->taken_since = now_s();
+	client->turn = event_new(control->daemon->base, -1, 0, client_turn, client);
+	if (client->turn != NULL)
+		client->stream =
+			bufferevent_socket_new(control->daemon->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (client->stream == NULL) {
-		close(fd);
+		if (client->turn != NULL)
+			event_free(client->turn);
 		free(client);
-		return;
+		return NULL;
 	}
 	client->next = control->clients;
 	if (client->next != NULL)
 		client->next->previous = client;
 	control->clients = client;
 	control->client_count++;
-	bufferevent_setcb(client->stream, client_read, client_write, client_event, client);
-	bufferevent_setwatermark(client->stream, EV_READ, 0, LINE_MAX_BYTES + 1);
+	bufferevent_setcb(client->stream, client_moved, client_moved, client_event, client);
+	bufferevent_setwatermark(client->stream, EV_READ, 0, LINE_MAX_BYTES);
 	bufferevent_setwatermark(client->stream, EV_WRITE, OUTPUT_PAUSE_BYTES / 4, 0);
 	bufferevent_enable(client->stream, EV_READ | EV_WRITE);
+	return client;
 }
+
+/* Tell somebody who does not become a client why; it fits into any socket's buffer. */
+static void
+turn_away(int fd, enum control_error code, const char *message)
+{
+	char line[256];
+	int length = request_error_line(line, sizeof(line), code, message);
+
+	if (send(fd, line, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		errno = 0; /* it has gone, and does not want to know */
+	close(fd);
+}
+
+static void
+client_welcome(struct control *control, int fd)
+{
+	struct peer peer;
+	unsigned places = CLIENTS_MAX;
+
+	peer_identify(fd, control->daemon->conf, &peer);
+	if (!peer.may_look) {
+		turn_away(fd, CONTROL_NOT_PERMITTED,
+			"you are neither root nor in [sluice] group or look-group");
+		return;
+	}
+	if (peer.access != CONTROL_CHANGE)
+		places -= CLIENTS_RESERVED;
+	if (control->client_count >= places) {
+		turn_away(fd, CONTROL_TOO_MANY, "too many clients; try again later");
+		return;
+	}
+	if (client_create(control, fd, &peer) == NULL)
+		turn_away(fd, CONTROL_UNAVAILABLE, "out of memory");
+}
+
+static void
+control_accept(evutil_socket_t number, short flags, void *context)
+{
+	struct control *control = context;
+
+	(void)number, (void)flags;
+	for (unsigned i = 0; i < TURN_ACCEPTS; i++) {
+		int fd = accept4(control->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			client_welcome(control, fd);
+			continue;
+		}
+		/* Without descriptors or memory they wait: to be asked again at once would be a
+		   loop without end. */
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR) {
+			log_line("%s: cannot accept: %s", control->path, strerror(errno));
+			event_del(control->accept_event);
+		}
+		return;
+	}
+}
+
+/* --- the socket --- */
 
 /* A socket file may be left from a run that was killed: only a silent one is removed. */
 static int
 remove_stale(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int error = 0;
+	struct stat file;
+	int fd, error = 0;
 
+	if (lstat(address->sun_path, &file) == 0 && !S_ISSOCK(file.st_mode))
+		return -EEXIST; /* a mistake in the configuration must not cost a file */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN)
 		error = -EADDRINUSE;
 	else if (errno == ECONNREFUSED)
 		unlink(address->sun_path);
@@ -454,16 +444,72 @@ remove_stale(const struct sockaddr_un *address)
 	return error;
 }
 
-/* The directory of the socket, such as /run/sluice, is ours to make. */
-static void
-make_parent(const char *path)
+/*
+ * Who may connect: root alone; or a group; or, as a file has no more than one, everybody when
+ * there are two of them. Who may do what is decided by peer_identify in any case.
+ */
+static int
+socket_permit(const char *path, const struct conf *conf)
 {
-	char *parent = strdup(path);
+	const struct conf_group *one = conf->group.set ? &conf->group : &conf->look_group;
+	mode_t mode = 0600;
+
+	if (conf->group.set && conf->look_group.set && conf->group.id != conf->look_group.id)
+		mode = 0666;
+	else if (one->set)
+		mode = 0660;
+	if (mode == 0660 && chown(path, (uid_t)-1, one->id) != 0)
+		return -errno;
+	return chmod(path, mode) == 0 ? 0 : -errno;
+}
+
+static int
+socket_open(const struct sockaddr_un *address, const struct conf *conf)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t mask = umask(0177);
+	int error = 0;
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)address, sizeof(*address)) != 0)
+		error = -errno;
+	umask(mask);
+	if (error == 0)
+		error = socket_permit(address->sun_path, conf);
+	if (error == 0 && listen(fd, BACKLOG) != 0)
+		error = -errno;
+	if (error == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static int
+events_open(struct control *control, struct event_base *base)
+{
+	const struct timeval second = {.tv_sec = 1};
+
+	control->accept_event =
+		event_new(base, control->fd, EV_READ | EV_PERSIST, control_accept, control);
+	control->second = event_new(base, -1, EV_PERSIST, look, control);
+	return control->accept_event != NULL && control->second != NULL &&
+			       event_add(control->accept_event, NULL) == 0 &&
+			       event_add(control->second, &second) == 0
+		       ? 0
+		       : -ENOMEM;
+}
+
+void
+control_prepare(const struct conf *conf)
+{
+	char *parent = strdup(conf->socket_path);
 	char *slash = parent != NULL ? strrchr(parent, '/') : NULL;
 
 	if (slash != NULL && slash != parent) {
 		*slash = '\0';
-		mkdir(parent, 0750); /* if this fails, bind says why */
+		/* Whatever else lies in it is closed to them by itself. */
+		if (mkdir(parent, 0700) == 0 && (conf->group.set || conf->look_group.set))
+			(void)chmod(parent, 0755);
 	}
 	free(parent);
 }
@@ -474,7 +520,6 @@ control_open(const char *path, struct event_base *base, struct daemon *daemon,
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct control *control;
-	mode_t mask;
 	int error;
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
@@ -483,11 +528,13 @@ control_open(const char *path, struct event_base *base, struct daemon *daemon,
 		return -ENAMETOOLONG;
 	}
 	strcpy(address.sun_path, path);
-	make_parent(path);
+	control_prepare(daemon->conf);
 	error = remove_stale(&address);
 	if (error != 0) {
 		report_line(report, "%s: %s", path,
-			error == -EADDRINUSE ? "another sluiced answers there" : strerror(-error));
+			error == -EADDRINUSE ? "another sluiced answers there"
+			: error == -EEXIST   ? "there is a file that is no socket"
+					     : strerror(-error));
 		return error;
 	}
 	control = calloc(1, sizeof(*control));
@@ -495,17 +542,9 @@ control_open(const char *path, struct event_base *base, struct daemon *daemon,
 		return -ENOMEM;
 	control->daemon = daemon;
 	control->path = strdup(path);
-	if (control->path == NULL) {
-		free(control);
-		return -ENOMEM;
-	}
-	mask = umask(0177);
-	control->listener = evconnlistener_new_bind(base, control_accept, control,
-		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, -1, (struct sockaddr *)&address,
-		sizeof(address));
-	error = errno != 0 ? -errno : -EIO;
-	umask(mask);
-	if (control->listener == NULL) {
+	control->fd = control->path != NULL ? socket_open(&address, daemon->conf) : -ENOMEM;
+	error = control->fd < 0 ? control->fd : events_open(control, base);
+	if (error != 0) {
 		report_line(report, "%s: cannot listen: %s", path, strerror(-error));
 		control_close(control);
 		return error;
@@ -519,12 +558,14 @@ control_close(struct control *control)
 {
 	if (control == NULL)
 		return;
-	for (struct client *client = control->clients, *next; client != NULL; client = next) {
-		next = client->next;
-		client_free(client);
-	}
-	if (control->listener != NULL) {
-		evconnlistener_free(control->listener);
+	while (control->clients != NULL)
+		client_free(control->clients);
+	if (control->accept_event != NULL)
+		event_free(control->accept_event);
+	if (control->second != NULL)
+		event_free(control->second);
+	if (control->fd >= 0) {
+		close(control->fd);
 		unlink(control->path);
 	}
 	free(control->path);

@@ -7,7 +7,13 @@
 #include "app/daemon.h"
 
 /**
- * Listen on @p path, for root alone.
+ * Make the directory of the socket, such as /run/sluice, if it is not there. Members of the groups
+ * may get through it. What cannot be done is told by whoever needs it.
+ */
+void control_prepare(const struct conf *conf);
+
+/**
+ * Listen on @p path, for root and the groups of the configuration.
  * @return 0 or -errno, reported: -EADDRINUSE when somebody answers there already
  */
 int control_open(const char *path, struct event_base *base, struct daemon *daemon,

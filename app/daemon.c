@@ -1,21 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How a policy comes into force in sluiced: when the configuration is read again, when something is
- * changed over the control socket, and when the time of a forward is over. Whatever cannot be done
- * changes nothing.
+ * changed over the control socket, and when the time of a rule or forward is over. Whatever cannot
+ * be done changes nothing.
+ *
+ * A change goes this way: policy built -> kept changes on disk -> policy published -> answered.
+ * So what was answered is in force and outlives a crash, and what cannot be written is not in force
+ * either.
  */
 #include "app/daemon.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <event2/event.h>
 #include <rte_cycles.h>
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/settings.h"
+#include "app/telemetry.h"
+#include "conf/changes_file.h"
+#include "conf/rule_text.h"
+
+/* After an expiry that could not be carried out, such as without memory. */
+#define RETRY_S 1
 
 const struct policy *
 daemon_policy(const struct daemon *daemon)
@@ -23,22 +38,34 @@ daemon_policy(const struct daemon *daemon)
 	return atomic_load_explicit(&daemon->dataplane->policy, memory_order_relaxed);
 }
 
-void
-daemon_expiry_arm(struct daemon *daemon)
+uint64_t
+daemon_now(void)
 {
-	/* Longer sleeps would overflow somewhere: look again after a day. */
-	const uint64_t longest_s = 24 * 3600;
-	uint64_t next_s = forward_next_expiry(daemon_policy(daemon)->forwards);
-	uint64_t now_s = (uint64_t)time(NULL);
-	struct timeval wait = {0};
+	struct timespec now;
 
-	if (next_s == 0) {
-		event_del(daemon->expiry);
-		return;
+	/* time() may lag behind by a tick, and a timer would find that it has come too early. */
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+/* Building and publishing. */
+
+/* Rules that are sound, and that the compiler refuses: for want of memory, as a rule. */
+static bool
+compiler_refuses(
+	const struct conf *conf, const struct changes *changes, const struct policy *wanted)
+{
+	for (unsigned i = 0; i < wanted->qube_count; i++) {
+		const struct qube *qube = &wanted->qubes[i];
+
+		if (qube->rules->state != RULES_BAD)
+			continue;
+		for (unsigned j = 0; j < conf->qube_count; j++)
+			if (strcmp(conf->qubes[j].name, qube->name) == 0 &&
+				changes_rules(changes, &conf->qubes[j]).state == RULES_VALID)
+				return true;
 	}
-	wait.tv_sec = (time_t)(next_s > now_s ? RTE_MIN(next_s - now_s, longest_s) : 0);
-	wait.tv_usec = 1000; /* behind the second, not before it */
-	event_add(daemon->expiry, &wait);
+	return false;
 }
 
 /* Whether rules that are in force would become unusable. */
@@ -53,25 +80,150 @@ breaks_rules(const struct policy *running, const struct policy *wanted)
 	return false;
 }
 
+static void
+publish(struct daemon *daemon, struct policy *wanted)
+{
+	telemetry_hold(true);
+	dataplane_publish(daemon->dataplane, wanted);
+	telemetry_hold(false);
+	daemon->policy_s = daemon_now();
+}
+
 int
 daemon_commit(struct daemon *daemon, const struct conf *conf, const struct changes *changes,
 	const struct report *report)
 {
 	const struct policy *running = daemon_policy(daemon);
 	struct policy *wanted = NULL;
-	int error = policy_build(conf, running, (uint64_t)time(NULL), report, &wanted);
+	int error = policy_build_changed(conf, changes, running, daemon_now(), report, &wanted);
 
-	(void)changes;
 	if (error != 0)
 		return error;
 	if (breaks_rules(running, wanted)) {
 		policy_free(wanted);
 		return -EINVAL;
 	}
-	dataplane_publish(daemon->dataplane, wanted);
-	daemon->policy_s = (uint64_t)time(NULL);
+	publish(daemon, wanted);
+	return 0;
+}
+
+/* Changes. */
+
+int
+daemon_changes_load(struct daemon *daemon, const struct report *report)
+{
+	const char *state_dir = daemon->conf->state_dir;
+	int error;
+
+	if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
+		report_line(report, "%s cannot be created: %s; nothing can be kept there",
+			state_dir, strerror(errno));
+	if (asprintf(&daemon->changes_path, "%s/" CHANGES_NAME, state_dir) < 0) {
+		daemon->changes_path = NULL;
+		report_line(report, "out of memory");
+		return -ENOMEM;
+	}
+	error = changes_read(daemon->changes_path, daemon_now(), report, &daemon->changes);
+	if (error == 0)
+		changes_warn(daemon->changes, daemon->conf, daemon_now(), report);
+	return error;
+}
+
+static void
+nothing(void *context, const char *line)
+{
+	(void)context, (void)line;
+}
+
+/* Have the kept changes on disk. When that fails, those that were there are what should be. */
+static int
+changes_save(struct daemon *daemon, const struct changes *changes, const struct report *report)
+{
+	const struct report quiet = {.line = nothing};
+	bool replaced;
+	int error = changes_write(changes, daemon_now(), daemon->changes_path, &replaced, report);
+
+	if (error != 0 && replaced)
+		(void)changes_write(
+			daemon->changes, daemon_now(), daemon->changes_path, &replaced, &quiet);
+	return error;
+}
+
+int
+daemon_change(struct daemon *daemon, struct changes *changes, enum change_mode mode,
+	const struct report *report)
+{
+	struct policy *wanted = NULL;
+	int error = policy_build_changed(
+		daemon->conf, changes, daemon_policy(daemon), daemon_now(), report, &wanted);
+
+	if (error == 0 && compiler_refuses(daemon->conf, changes, wanted))
+		error = -ENOMEM;
+	if (error == 0 && mode == CHANGE_KEPT)
+		error = changes_save(daemon, changes, report);
+	if (error != 0 || mode == CHANGE_CHECK) {
+		policy_free(wanted);
+		return error;
+	}
+	publish(daemon, wanted);
+	changes_free(daemon->changes);
+	daemon->changes = changes;
 	daemon_expiry_arm(daemon);
 	return 0;
+}
+
+/* Time. */
+
+/* @param expire_s unix time, 0: never */
+static void
+expiry_set(const struct daemon *daemon, uint64_t expire_s)
+{
+	const struct itimerspec when = {.it_value.tv_sec = (time_t)expire_s};
+
+	/* Whoever sets the clock wakes us too. */
+	(void)timerfd_settime(event_get_fd(daemon->expiry),
+		TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
+}
+
+void
+daemon_expiry_arm(struct daemon *daemon)
+{
+	uint64_t forward_s = forward_next_expiry(daemon_policy(daemon)->forwards);
+	uint64_t next_s = changes_next_expiry(daemon->changes);
+
+	if (next_s == 0 || (forward_s != 0 && forward_s < next_s))
+		next_s = forward_s;
+	expiry_set(daemon, next_s);
+}
+
+int
+daemon_expiry_open(struct daemon *daemon, const struct report *report)
+{
+	int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	daemon->expiry =
+		fd >= 0 ? event_new(daemon->base, fd, EV_READ | EV_PERSIST, daemon_expired, daemon)
+			: NULL;
+	if (daemon->expiry != NULL && event_add(daemon->expiry, NULL) == 0) {
+		daemon_expiry_arm(daemon);
+		return 0;
+	}
+	report_line(report, "no timer for rules and forwards that end: %s", strerror(errno));
+	if (daemon->expiry == NULL && fd >= 0)
+		close(fd);
+	return -EIO;
+}
+
+void
+daemon_expiry_close(struct daemon *daemon)
+{
+	int fd;
+
+	if (daemon->expiry == NULL)
+		return;
+	fd = event_get_fd(daemon->expiry);
+	event_free(daemon->expiry);
+	close(fd);
 }
 
 /* @param why taken */
@@ -87,29 +239,135 @@ tell_policy(struct daemon *daemon, json_t *why)
 			(json_int_t)policy->compiled));
 }
 
-/* The first thing that was reported is why something is refused; the log has all of them. */
-static void
-first_line(void *context, const char *line)
+static bool
+is_over(uint64_t expire_s, uint64_t now_s)
 {
-	char **first = context;
+	return expire_s != 0 && expire_s <= now_s;
+}
 
-	log_report.line(log_report.context, line);
-	if (*first == NULL)
-		*first = strdup(line);
+/* Note the rules in force whose time is over. */
+static void
+rules_note_over(const struct daemon *daemon, uint64_t now_s, json_t *events)
+{
+	for (unsigned i = 0; i < daemon->conf->qube_count; i++) {
+		const struct conf_qube *qube = &daemon->conf->qubes[i];
+		struct qube_rules rules = changes_rules(daemon->changes, qube);
+
+		if (rules.state != RULES_VALID || rules.layer == ORIGIN_FILE)
+			continue;
+		for (unsigned j = 0; j < rules.ruleset->count; j++) {
+			const struct rule *rule = &rules.ruleset->rules[j];
+			char *text;
+
+			if (!is_over(rule->expire_s, now_s))
+				continue;
+			text = rule_format(rule, true);
+			json_array_append_new(events,
+				json_pack("{s:s, s:o, s:s, s:s?}", "kind", "rule-expired", "text",
+					json_sprintf("the time of a rule of qube %s is over: %s",
+						qube->name, text != NULL ? text : ""),
+					"qube", qube->name, "rule", text));
+			free(text);
+		}
+	}
+}
+
+static void
+forwards_note_over(const struct daemon *daemon, uint64_t now_s, json_t *events)
+{
+	const struct policy *policy = daemon_policy(daemon);
+
+	for (unsigned i = 0; i < policy->forwards->count; i++) {
+		const struct forward *forward = &policy->forwards->forwards[i];
+
+		if (!is_over(forward->expire_s, now_s))
+			continue;
+		json_array_append_new(events,
+			json_pack("{s:s, s:o, s:s, s:s}", "kind", "forward-expired", "text",
+				json_sprintf("the time of forward %s is over", forward->name),
+				"name", forward->name, "qube", policy->qubes[forward->qube].name));
+	}
+}
+
+/* What is over goes, whatever else it costs: a rule that ended must not stay for want of memory. */
+static int
+expire(struct daemon *daemon, uint64_t now_s)
+{
+	struct changes *changes = changes_copy(daemon->changes);
+	struct policy *wanted = NULL;
+	int error = changes != NULL && changes_expire(changes, now_s) >= 0 ? 0 : -ENOMEM;
+
+	if (error == 0)
+		error = policy_build_changed(
+			daemon->conf, changes, daemon_policy(daemon), now_s, &log_report, &wanted);
+	if (error != 0) {
+		changes_free(changes);
+		return error;
+	}
+	publish(daemon, wanted);
+	changes_free(daemon->changes);
+	daemon->changes = changes;
+	return 0;
 }
 
 void
 daemon_expired(evutil_socket_t number, short events, void *context)
 {
 	struct daemon *daemon = context;
-	unsigned before = daemon_policy(daemon)->forwards->count;
+	uint64_t now_s, fired;
+	json_t *over, *event;
+	unsigned forwards;
+	size_t i;
 
-	(void)number, (void)events;
-	if (daemon_commit(daemon, daemon->conf, daemon->changes, &log_report) != 0)
+	(void)events;
+	/* Fails when the clock was set: then too everything is looked at again. */
+	if (read((int)number, &fired, sizeof(fired)) < 0 && errno == EAGAIN)
 		return;
-	tell_policy(daemon, json_sprintf("policy %u in force: %u forwards expired",
+	now_s = daemon_now();
+	over = json_array();
+	forwards_note_over(daemon, now_s, over);
+	forwards = (unsigned)json_array_size(over);
+	rules_note_over(daemon, now_s, over);
+	if (json_array_size(over) == 0 && !is_over(changes_next_expiry(daemon->changes), now_s)) {
+		json_decref(over);
+		daemon_expiry_arm(daemon);
+		return;
+	}
+	if (expire(daemon, now_s) != 0) {
+		json_decref(over);
+		expiry_set(daemon, now_s + RETRY_S);
+		return;
+	}
+	daemon_expiry_arm(daemon);
+	json_array_foreach(over, i, event)
+	{
+		char kind[32];
+
+		snprintf(kind, sizeof(kind), "%s",
+			json_string_value(json_object_get(event, "kind")));
+		json_object_del(event, "kind");
+		event_emit(daemon, kind, json_incref(event));
+	}
+	tell_policy(daemon, json_sprintf("policy %u in force: %u rules and %u forwards expired",
 				    daemon_policy(daemon)->generation,
-				    before - daemon_policy(daemon)->forwards->count));
+				    (unsigned)json_array_size(over) - forwards, forwards));
+	json_decref(over);
+}
+
+/* Reloading. */
+
+/*
+ * What was reported last is why something is refused: before it come things that are worth knowing
+ * only, such as rules of a qube that had an error already. The log has all of them.
+ */
+static void
+last_line(void *context, const char *line)
+{
+	char **last = context;
+
+	log_report.line(log_report.context, line);
+	free(*last);
+	*last = strdup(line);
 }
 
 void
@@ -120,7 +378,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	const struct policy *policy;
 	struct conf *conf = NULL;
 	char *reason = NULL;
-	const struct report report = {.line = first_line, .context = &reason};
+	const struct report report = {.line = last_line, .context = &reason};
 
 	(void)number, (void)events;
 	if (conf_load(daemon->path, &report, &conf) != 0 ||
@@ -138,8 +396,11 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 		return;
 	}
 	free(reason);
+	settings_log(conf, daemon->conf);
 	conf_free(daemon->conf);
 	daemon->conf = conf;
+	changes_warn(daemon->changes, conf, daemon_now(), &log_report);
+	daemon_expiry_arm(daemon);
 	policy = daemon_policy(daemon);
 	tell_policy(daemon,
 		json_sprintf("policy %u in force: %u qubes, %u forwards, %u rulesets compiled, in "

@@ -23,15 +23,16 @@ struct daemon {
 	const char *path;        /* of sluice.conf */
 	struct conf *conf;       /* as last read */
 	struct changes *changes; /* what the control socket has changed */
+	char *changes_path;      /* where the kept ones of them are */
 	struct dataplane *dataplane;
 	struct event_base *base;
 	struct control *control;
 	struct loop *loop;
 	struct worker_calls *calls;
 	struct events *events;
+	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct tap_table *taps;
-	struct event *expiry; /* of the next forward or rule */
 	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;     /* unix time */
 	uint64_t policy_s;    /* unix time at which the policy in force came into force */
@@ -40,17 +41,48 @@ struct daemon {
 /** The policy in force; valid until the next one is put in force. */
 const struct policy *daemon_policy(const struct daemon *daemon);
 
+/** The wall clock, unix seconds. */
+uint64_t daemon_now(void);
+
 /**
  * Make a policy of a configuration and changes to it, and put it in force.
  * @param conf, changes what is wanted; they stay the caller's
- * @return 0 or -errno, reported; then nothing has changed
+ * @return 0 or -errno, reported; then nothing has changed. -EINVAL also when rules of a qube that
+ *	can be used now could not be used any more
  */
 int daemon_commit(struct daemon *daemon, const struct conf *conf, const struct changes *changes,
 	const struct report *report);
 
-/** Wake up when the next forward expires, to put a policy without it in force. */
+/**
+ * Make the state directory, and read what was kept there.
+ * @return 0 with `changes` and `changes_path` set, or -errno, reported: then do not start
+ */
+int daemon_changes_load(struct daemon *daemon, const struct report *report);
+
+enum change_mode {
+	CHANGE_CHECK,   /* only look whether it could be */
+	CHANGE_RUNTIME, /* the kept ones are as they were */
+	CHANGE_KEPT,    /* on disk before it is in force */
+};
+
+/**
+ * Put other changes in force.
+ * @param changes taken with 0, but by CHANGE_CHECK
+ * @return 0 or -errno, reported; then nothing has changed
+ */
+int daemon_change(struct daemon *daemon, struct changes *changes, enum change_mode mode,
+	const struct report *report);
+
+/** Have daemon_expired called when the next rule or forward ends. @return 0 or -errno, reported */
+int daemon_expiry_open(struct daemon *daemon, const struct report *report);
+void daemon_expiry_close(struct daemon *daemon);
+
+/** Look again when the next one ends. */
 void daemon_expiry_arm(struct daemon *daemon);
 
-/** Callbacks of libevent: the time of a forward is over; SIGHUP. @param context the daemon */
+/**
+ * Callbacks of libevent: the time of a rule or forward is over, or the clock was set; SIGHUP.
+ * @param context the daemon
+ */
 void daemon_expired(evutil_socket_t number, short events, void *context);
 void daemon_reload(evutil_socket_t number, short events, void *context);

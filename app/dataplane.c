@@ -60,20 +60,13 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 }
 
 void
-worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
+worker_transmit_full(struct worker *worker, uint16_t port)
 {
-	struct transmit_queue *queue = &worker->transmit[port];
-
-	if (queue->count == 0)
-		worker->transmit_pending[worker->transmit_pending_count++] = port;
-	queue->burst[queue->count++] = mbuf;
-	if (unlikely(queue->count == BURST_MAX)) {
-		transmit_queue_flush(worker, port);
-		for (unsigned i = 0; i < worker->transmit_pending_count; i++)
-			if (worker->transmit_pending[i] == port)
-				worker->transmit_pending[i] =
-					worker->transmit_pending[--worker->transmit_pending_count];
-	}
+	transmit_queue_flush(worker, port);
+	for (unsigned i = 0; i < worker->transmit_pending_count; i++)
+		if (worker->transmit_pending[i] == port)
+			worker->transmit_pending[i] =
+				worker->transmit_pending[--worker->transmit_pending_count];
 }
 
 void

@@ -188,6 +188,48 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 		ask(questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
 }
 
+/* Whether a flow from before the policy goes on without being asked. */
+static inline bool
+flow_goes_on(const struct policy *policy, const struct flow *flow)
+{
+	return (flow->flags & FLOW_REFUSED) != 0 || flow_is_unconcerned(policy, flow);
+}
+
+/* Decide as far as that needs no rules. */
+static void
+decide_about(struct worker *worker, const struct packet *packet, struct decision *decision,
+	struct questions *questions)
+{
+	decision->flow = NULL;
+	decision->rule = RULE_NONE;
+	decision->reason = REASON_NONE;
+	if (packet->flow != NULL)
+		decide_about_flow(worker, packet->flow, decision, questions);
+	else if ((packet->flags & PACKET_ICMP_ERROR) != 0)
+		decision->reason = REASON_ICMP_ERROR;
+	else if (packet->qube == QUBE_NONE)
+		decide_from_uplink(worker, packet, decision);
+	else
+		decide_from_qube(worker, packet, decision, questions);
+}
+
+/* Have the rules answer. */
+static void
+questions_ask(const struct policy *policy, struct questions *questions)
+{
+	judge(policy, questions->requests, questions->count);
+	for (unsigned i = 0; i < questions->count; i++) {
+		struct decision *decision = questions->asks[i];
+
+		decision->rule = questions->requests[i].rule;
+		decision->reason = questions->requests[i].reason;
+		if (decision->flow != NULL && decision->reason != REASON_NONE)
+			decision->reason = REASON_NO_LONGER_ALLOWED;
+		else if (decision->reason == REASON_NONE && decision->target.inter_qube)
+			decision->reason = REASON_INTER_QUBE;
+	}
+}
+
 uint64_t
 decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
 	struct decision *decisions)
@@ -199,43 +241,34 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 	questions.count = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct packet *packet = packet_of(burst[i]);
-		struct decision *decision = &decisions[i];
 
 		if (likely(packet->flow != NULL && packet->flow->generation == generation))
 			continue;
-		if (packet->flow != NULL &&
-			((packet->flow->flags & FLOW_REFUSED) != 0 ||
-				flow_is_unconcerned(worker->policy, packet->flow))) {
+		if (packet->flow != NULL && flow_goes_on(worker->policy, packet->flow)) {
 			packet->flow->generation = generation;
 			continue;
 		}
 		made |= UINT64_C(1) << i;
-		decision->flow = NULL;
-		decision->rule = RULE_NONE;
-		decision->reason = REASON_NONE;
-		if (packet->flow != NULL)
-			decide_about_flow(worker, packet->flow, decision, &questions);
-		else if ((packet->flags & PACKET_ICMP_ERROR) != 0)
-			decision->reason = REASON_ICMP_ERROR;
-		else if (packet->qube == QUBE_NONE)
-			decide_from_uplink(worker, packet, decision);
-		else
-			decide_from_qube(worker, packet, decision, &questions);
+		decide_about(worker, packet, &decisions[i], &questions);
 	}
-	if (likely(questions.count == 0))
-		return made;
-	judge(worker->policy, questions.requests, questions.count);
-	for (unsigned i = 0; i < questions.count; i++) {
-		struct decision *decision = questions.asks[i];
-
-		decision->rule = questions.requests[i].rule;
-		decision->reason = questions.requests[i].reason;
-		if (decision->flow != NULL && decision->reason != REASON_NONE)
-			decision->reason = REASON_NO_LONGER_ALLOWED;
-		else if (decision->reason == REASON_NONE && decision->target.inter_qube)
-			decision->reason = REASON_INTER_QUBE;
-	}
+	if (unlikely(questions.count != 0))
+		questions_ask(worker->policy, &questions);
 	return made;
+}
+
+bool
+decide_try(struct worker *worker, const struct packet *packet, struct decision *decision)
+{
+	struct questions questions;
+
+	if (packet->flow != NULL && (packet->flow->generation == worker->policy->generation ||
+					    flow_goes_on(worker->policy, packet->flow)))
+		return false;
+	questions.count = 0;
+	decide_about(worker, packet, decision, &questions);
+	if (questions.count != 0)
+		questions_ask(worker->policy, &questions);
+	return true;
 }
 
 /* Refusing what was allowed. */
@@ -269,23 +302,17 @@ reset_again(struct worker *worker, struct rte_mbuf *mbuf)
 	return REASON_FLOW_REFUSED;
 }
 
-enum reason
-refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
+bool
+flow_reset(struct worker *worker, struct flow *flow, uint32_t serial)
 {
-	struct packet *packet = packet_of(mbuf);
-	struct flow *flow = packet->flow;
 	uint32_t deadline_ms;
 
-	if ((flow->flags & FLOW_REFUSED) != 0)
-		return reset_again(worker, mbuf);
-	worker->counters.flows_refused++;
 	if (flow->protocol != IPPROTO_TCP || tcp_half_open(flow->state)) {
 		open_end(worker, flow);
-		packet->flow = NULL;
-		return REASON_NO_LONGER_ALLOWED;
+		return false;
 	}
-	reset_end(worker, flow, DIRECTION_ORIGINAL, packet->serial);
-	reset_end(worker, flow, DIRECTION_REPLY, packet->serial);
+	reset_end(worker, flow, DIRECTION_ORIGINAL, serial);
+	reset_end(worker, flow, DIRECTION_REPLY, serial);
 	flow->flags |= FLOW_REFUSED;
 	flow->generation = worker->policy->generation;
 	flow->state = TCP_STATE_CLOSE;
@@ -294,5 +321,18 @@ refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
 		flow->deadline_ms = deadline_ms;
 		flow_sooner(worker->flows, flow);
 	}
+	return true;
+}
+
+enum reason
+refuse_flow(struct worker *worker, struct rte_mbuf *mbuf)
+{
+	struct packet *packet = packet_of(mbuf);
+
+	if ((packet->flow->flags & FLOW_REFUSED) != 0)
+		return reset_again(worker, mbuf);
+	worker->counters.flows_refused++;
+	if (!flow_reset(worker, packet->flow, packet->serial))
+		packet->flow = NULL;
 	return REASON_NO_LONGER_ALLOWED;
 }

@@ -92,6 +92,23 @@ lcores_text(unsigned lcores)
 	return text;
 }
 
+/*
+ * EAL's own sockets lie in $RUNTIME_DIRECTORY/dpdk/PREFIX, which it makes for its user alone; that
+ * of our control socket is where such things belong.
+ */
+static void
+runtime_set(const struct conf *conf)
+{
+	char *directory = strdup(conf->socket_path);
+	char *slash = directory != NULL ? strrchr(directory, '/') : NULL;
+
+	if (slash != NULL) {
+		slash[slash == directory] = '\0';
+		setenv("RUNTIME_DIRECTORY", directory, 1);
+	}
+	free(directory);
+}
+
 int
 eal_start(const char *program, const struct conf *conf, bool offline, const struct report *report)
 {
@@ -117,7 +134,13 @@ eal_start(const char *program, const struct conf *conf, bool offline, const stru
 	}
 	if (!pci)
 		arguments[count++] = "--no-pci";
-	arguments[count++] = "--no-telemetry";
+	if (!offline && conf->telemetry) {
+		runtime_set(conf);
+		arguments[count++] = "--file-prefix";
+		arguments[count++] = (char *)(uintptr_t) "sluice";
+	} else {
+		arguments[count++] = "--no-telemetry";
+	}
 	if (huge_mib >= needed_mib) {
 		arguments[count++] = "--in-memory";
 	} else {

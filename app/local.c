@@ -248,6 +248,19 @@ nd_option(const struct rte_mbuf *mbuf, const struct packet *packet, uint8_t want
 	return REASON_NONE;
 }
 
+/* Whether a message is one that we look into, and complete. */
+static enum reason
+nd_length(const struct rte_mbuf *mbuf, const struct packet *packet)
+{
+	if (packet->icmp_type != ND_NEIGHBOUR_SOLICITATION &&
+		packet->icmp_type != ND_NEIGHBOUR_ADVERTISEMENT)
+		return REASON_LOCAL_IGNORED;
+	return packet->frame_length < packet->l4_offset + ND_MESSAGE_BARE ||
+			       rte_pktmbuf_data_len(mbuf) != packet->frame_length
+		       ? REASON_NEIGHBOUR_DISCOVERY
+		       : REASON_NONE;
+}
+
 static enum reason
 local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 	const struct packet *packet)
@@ -260,14 +273,10 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 	uint16_t qube;
 	union address target;
 	const uint8_t *mac;
-	enum reason reason;
+	enum reason reason = nd_length(mbuf, packet);
 
-	if (packet->icmp_type != ND_NEIGHBOUR_SOLICITATION &&
-		packet->icmp_type != ND_NEIGHBOUR_ADVERTISEMENT)
-		return REASON_LOCAL_IGNORED;
-	if (packet->frame_length < packet->l4_offset + ND_MESSAGE_BARE ||
-		rte_pktmbuf_data_len(mbuf) != packet->frame_length)
-		return REASON_NEIGHBOUR_DISCOVERY;
+	if (reason != REASON_NONE)
+		return reason;
 	memcpy(&target,
 		packet_header(
 			mbuf, packet->l4_offset + offsetof(struct nd_message, target), void *),
@@ -384,6 +393,16 @@ local_refusal(const struct packet *packet)
 	default:
 		return REASON_LOCAL_REFUSED;
 	}
+}
+
+enum reason
+local_reason(const struct rte_mbuf *mbuf)
+{
+	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+
+	if ((packet->flags & PACKET_ND) != 0)
+		return nd_length(mbuf, packet);
+	return is_echo_request(packet) ? REASON_NONE : local_refusal(packet);
 }
 
 void

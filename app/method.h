@@ -51,6 +51,9 @@ void control_answer(struct control_request *request, json_t *result);
 void control_fail(struct control_request *request, enum control_error code, json_t *data,
 	const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/** A JSON string of any text, also one that is not UTF-8: what is wrong with it becomes `?`. */
+json_t *control_text(const char *text);
+
 /**
  * Whether @p params, which may be NULL, has no members but @p names, which NULL ends. Else the
  * request is ended with an error that names the other one.

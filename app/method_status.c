@@ -30,7 +30,7 @@ static void
 text_set(json_t *object, const char *key, const char *text)
 {
 	if (text != NULL && text[0] != '\0')
-		json_object_set_new(object, key, json_string(text));
+		json_object_set_new(object, key, control_text(text));
 }
 
 static void
@@ -301,12 +301,13 @@ method_STATUS(struct control_request *request, const json_t *params)
 
 	if (!control_params_known(request, params, (const char *const[]){NULL}))
 		return;
-	status = json_pack("{s:s, s:s, s:i, s:I, s:s, s:s, s:{s:I, s:I, s:I, s:I}}", "program",
+	status = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:{s:I, s:I, s:I, s:I}}", "program",
 		"sluiced", "version", SLUICE_VERSION, "pid", (int)getpid(), "uptime",
 		(json_int_t)(now_s > daemon->start_s ? now_s - daemon->start_s : 0), "config",
-		daemon->path, "state_dir", daemon->conf->state_dir, "policy", "generation",
-		(json_int_t)policy->generation, "since", (json_int_t)daemon->policy_s, "forwards",
-		(json_int_t)policy->forwards->count, "qubes", (json_int_t)qube_count(policy));
+		control_text(daemon->path), "state_dir", control_text(daemon->conf->state_dir),
+		"policy", "generation", (json_int_t)policy->generation, "since",
+		(json_int_t)daemon->policy_s, "forwards", (json_int_t)policy->forwards->count,
+		"qubes", (json_int_t)qube_count(policy));
 	json_object_set_new(status, "workers", workers_array(daemon->dataplane));
 	json_object_set_new(status, "ports", ports_array(daemon));
 	json_object_set_new(status, "qubes", qubes_array(daemon, NULL));

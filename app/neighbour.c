@@ -270,15 +270,23 @@ neighbour_address(const struct neighbour_table *table, uint16_t index, union add
 	return (enum family)entry->family;
 }
 
+/* Whether it is time, if the last solicitation was at @p asked_ms. */
+static bool
+turn_has_come(uint32_t asked_ms, uint32_t interval_ms, uint32_t now_ms)
+{
+	uint32_t passed_ms = now_ms - asked_ms;
+
+	/* A clock of another worker may be a little ahead; weeks of silence must not look so. */
+	return passed_ms >= interval_ms && passed_ms <= UINT32_MAX - CLOCK_SKEW_MS;
+}
+
 /* Take the right to send the next solicitation; whoever moves `asked_ms` has it. */
 static bool
 entry_take_turn(struct entry *entry, uint32_t interval_ms, uint32_t now_ms)
 {
 	uint32_t asked_ms = atomic_load(&entry->asked_ms);
-	uint32_t passed_ms = now_ms - asked_ms;
 
-	/* A clock of another worker may be a little ahead; weeks of silence must not look so. */
-	return passed_ms >= interval_ms && passed_ms <= UINT32_MAX - CLOCK_SKEW_MS &&
+	return turn_has_come(asked_ms, interval_ms, now_ms) &&
 	       atomic_compare_exchange_strong(&entry->asked_ms, &asked_ms, now_ms);
 }
 
@@ -307,6 +315,21 @@ neighbour_should_ask(struct neighbour_table *table, uint16_t index, uint32_t now
 	default:
 		return false;
 	}
+}
+
+enum neighbour_state
+neighbour_state_next(const struct neighbour_table *table, uint16_t index, uint32_t now_ms)
+{
+	const struct entry *entry = &table->entries[index];
+	enum neighbour_state state = link_state(atomic_load(&entry->link));
+	uint32_t asked_ms = atomic_load(&entry->asked_ms);
+
+	if (state == NEIGHBOUR_INCOMPLETE && turn_has_come(asked_ms, RETRANSMIT_MS, now_ms) &&
+		atomic_load(&entry->asked) >= SOLICITATIONS_MAX)
+		return NEIGHBOUR_FAILED;
+	if (state == NEIGHBOUR_FAILED && turn_has_come(asked_ms, FAILED_MS, now_ms))
+		return NEIGHBOUR_INCOMPLETE;
+	return state;
 }
 
 bool

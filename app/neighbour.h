@@ -75,6 +75,10 @@ enum family neighbour_address(
  */
 bool neighbour_should_ask(struct neighbour_table *table, uint16_t index, uint32_t now_ms);
 
+/** The state that an entry would be in after neighbour_should_ask. Nothing changes. */
+enum neighbour_state neighbour_state_next(
+	const struct neighbour_table *table, uint16_t index, uint32_t now_ms);
+
 /**
  * Like neighbour_should_ask, for an entry in use whose MAC was confirmed long ago: true once a
  * second until the neighbour confirms itself; after three the entry is INCOMPLETE again.

@@ -159,6 +159,78 @@ open_established(struct worker *worker, struct flow *flow)
 	budget_give(flow_account(worker, flow), BUDGET_HALF_OPEN);
 }
 
+/* A place of its own in the external port table: those that hold a binding have one. */
+static rte_be16_t
+flow_external(const struct flow *flow)
+{
+	return flow->port[flow_is_inbound(flow) ? DIRECTION_ORIGINAL : DIRECTION_REPLY][1];
+}
+
+static enum family
+flow_family(const struct flow *flow)
+{
+	return (flow->flags & FLOW_IPV6) != 0 ? FAMILY_IPV6 : FAMILY_IPV4;
+}
+
+/* Trials: the same steps, but nothing is taken, and flows are gone only for this question. */
+
+void
+open_trial_end(struct open_trial *trial, const struct flow *flow)
+{
+	trial->gone.flow[trial->gone.count++] = flow;
+	if ((flow->flags & FLOW_BINDING) == 0)
+		return;
+	trial->bindings.given[trial->bindings.count].family = flow_family(flow);
+	trial->bindings.given[trial->bindings.count].protocol = flow->protocol;
+	trial->bindings.given[trial->bindings.count].external = flow_external(flow);
+	trial->bindings.count++;
+}
+
+/* Whether two flows hold the same binding. */
+static bool
+flow_shares_binding(const struct flow *flow, const struct flow *other)
+{
+	return (other->flags & FLOW_BINDING) != 0 && other->protocol == flow->protocol &&
+	       flow_family(other) == flow_family(flow) &&
+	       flow_external(other) == flow_external(flow);
+}
+
+/* How many of something the flows that are gone have given back to an account. */
+static uint32_t
+trial_given(const struct worker *worker, const struct open_trial *trial,
+	const struct account *account, enum budget_kind kind)
+{
+	uint32_t given = 0;
+
+	for (unsigned i = 0; i < trial->gone.count; i++) {
+		const struct flow *flow = trial->gone.flow[i];
+		bool last = (flow->flags & FLOW_BINDING) != 0;
+
+		switch (kind) {
+		case BUDGET_FLOWS:
+			given += flow_account(worker, flow) == account;
+			break;
+		case BUDGET_HALF_OPEN:
+			given += flow_account(worker, flow) == account &&
+				 (flow->flags & FLOW_HALF_OPEN) != 0;
+			break;
+		case BUDGET_PORTS:
+			/* counted with the last of those that share one */
+			for (unsigned j = i + 1; j < trial->gone.count; j++)
+				last = last && !flow_shares_binding(flow, trial->gone.flow[j]);
+			given += last &&
+				 dataplane_account(worker->dataplane, flow->qube, false) ==
+					 account &&
+				 binding_is_last(worker->dataplane->bindings, flow_family(flow),
+					 flow->protocol, flow_external(flow), &trial->bindings);
+			break;
+		default:
+			break;
+		}
+	}
+	return given;
+}
+
 /* Budgets. */
 
 struct opening {
@@ -170,6 +242,7 @@ struct opening {
 	const struct limits *limits;
 	bool inbound;
 	bool may_evict;
+	struct open_trial *trial; /* NULL: for real */
 	/* what has been taken so far */
 	bool flow, half_open, binding;
 	struct tuple reply;
@@ -181,6 +254,18 @@ evict(struct opening *opening, enum budget_kind kind)
 {
 	struct flow *flow;
 
+	if (unlikely(opening->trial != NULL)) {
+		struct open_trial *trial = opening->trial;
+		const struct flow *found = flow_peek_evictable(opening->worker->flows, &trial->hand,
+			opening->qube, opening->inbound, kind == BUDGET_HALF_OPEN, EVICTION_PROBES,
+			&trial->gone);
+
+		if (found == NULL)
+			return false;
+		open_trial_end(trial, found);
+		trial->evicted++;
+		return true;
+	}
 	if (!opening->may_evict) {
 		opening->worker->eviction_wanted = true;
 		return false;
@@ -194,24 +279,50 @@ evict(struct opening *opening, enum budget_kind kind)
 	return true;
 }
 
+/* Take one of @p kind, if there is one. */
+static bool
+take_one(struct opening *opening, enum budget_kind kind)
+{
+	uint32_t limit = opening->limits->value[kind];
+	uint32_t used, given;
+
+	if (likely(opening->trial == NULL))
+		return budget_take(opening->account, kind, limit);
+	used = budget_used(opening->account, kind);
+	given = trial_given(opening->worker, opening->trial, opening->account, kind);
+	return used < limit + given;
+}
+
+static void
+give_one(struct opening *opening, enum budget_kind kind)
+{
+	if (likely(opening->trial == NULL))
+		budget_give(opening->account, kind);
+}
+
 static bool
 take(struct opening *opening, enum budget_kind kind)
 {
-	uint32_t limit = opening->limits->value[kind];
+	return take_one(opening, kind) || (evict(opening, kind) && take_one(opening, kind));
+}
 
-	return budget_take(opening->account, kind, limit) ||
-	       (evict(opening, kind) && budget_take(opening->account, kind, limit));
+static bool
+take_new(struct opening *opening)
+{
+	uint32_t limit = opening->limits->value[BUDGET_NEW_FLOWS];
+	uint32_t now_ms = opening->worker->now_ms;
+
+	if (unlikely(opening->trial != NULL))
+		return budget_has_now(opening->account, BUDGET_NEW_FLOWS, limit, now_ms);
+	/* The second attempt is the same flow. */
+	return opening->may_evict ||
+	       budget_take_now(opening->account, BUDGET_NEW_FLOWS, limit, now_ms);
 }
 
 static enum reason
 budgets_take(struct opening *opening)
 {
-	const struct worker *worker = opening->worker;
-
-	/* The second attempt is the same flow. */
-	if (!opening->may_evict &&
-		!budget_take_now(opening->account, BUDGET_NEW_FLOWS,
-			opening->limits->value[BUDGET_NEW_FLOWS], worker->now_ms))
+	if (!take_new(opening))
 		return REASON_NEW_FLOWS_BUDGET;
 	if (opening->packet->tuple.protocol == IPPROTO_TCP) {
 		if (!take(opening, BUDGET_HALF_OPEN))
@@ -227,6 +338,8 @@ budgets_take(struct opening *opening)
 static void
 opening_undo(struct opening *opening)
 {
+	if (unlikely(opening->trial != NULL))
+		return;
 	if (opening->binding)
 		binding_give(opening->worker->dataplane, opening->reply.family,
 			opening->reply.protocol, opening->reply.destination_port);
@@ -249,40 +362,50 @@ binding_request_of(const struct opening *opening)
 		.qube = opening->qube,
 		.port = tuple->source_port,
 		.reserved = forward_reserved(opening->worker->policy->forwards, tuple->protocol),
+		.trial = opening->trial != NULL ? &opening->trial->bindings : NULL,
 	};
+}
+
+/* One that is told apart by the flow table of this worker alone. */
+static enum reason
+port_choose_tcp(struct opening *opening)
+{
+	static const struct flow_gone none;
+	struct worker *worker = opening->worker;
+	const struct port_set *reserved =
+		forward_reserved(worker->policy->forwards, opening->packet->tuple.protocol);
+
+	return binding_tcp_without(worker->flows, &worker->dataplane->secret, reserved,
+		       opening->trial != NULL ? &opening->trial->gone : &none, &opening->reply) == 0
+		       ? REASON_NONE
+		       : REASON_PORTS_EXHAUSTED;
 }
 
 /* Choose the external port or identifier. */
 static enum reason
 port_choose(struct opening *opening)
 {
-	struct worker *worker = opening->worker;
 	const struct packet *packet = opening->packet;
 	uint8_t protocol = packet->tuple.protocol;
-	struct binding_table *bindings = worker->dataplane->bindings;
+	struct binding_table *bindings = opening->worker->dataplane->bindings;
 	struct binding_request request;
 	bool fresh = false;
 	int error;
 
 	if (protocol == IPPROTO_TCP ||
 		(protocol == IPPROTO_UDP && opening->target->masquerade == MASQUERADE_GATEWAY))
-		return binding_tcp(worker->flows, &worker->dataplane->secret,
-			       forward_reserved(worker->policy->forwards, protocol),
-			       &opening->reply) == 0
-			       ? REASON_NONE
-			       : REASON_PORTS_EXHAUSTED;
+		return port_choose_tcp(opening);
 	/* Without ports to tell flows apart by, the first qube has the destination. */
 	if (protocol != IPPROTO_UDP && (packet->flags & PACKET_ICMP_QUERY) == 0)
 		return REASON_NONE;
 	request = binding_request_of(opening);
 	error = binding_join(bindings, &request, &opening->reply.destination_port);
 	if (error == -ENOENT) {
-		if (!budget_take(
-			    opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
+		if (!take_one(opening, BUDGET_PORTS))
 			return REASON_PORTS_BUDGET;
 		error = binding_take(bindings, &request, &opening->reply.destination_port, &fresh);
 		if (error != 0 || !fresh)
-			budget_give(opening->account, BUDGET_PORTS);
+			give_one(opening, BUDGET_PORTS);
 	}
 	opening->binding = error == 0;
 	return error == 0 ? REASON_NONE : REASON_PORTS_EXHAUSTED;
@@ -337,13 +460,15 @@ rebind(struct opening *opening)
 
 	if (!opening->binding)
 		return false;
-	binding_give(dataplane, request.family, request.protocol, opening->reply.destination_port);
+	if (opening->trial == NULL)
+		binding_give(dataplane, request.family, request.protocol,
+			opening->reply.destination_port);
 	opening->binding = false;
-	if (!budget_take(opening->account, BUDGET_PORTS, opening->limits->value[BUDGET_PORTS]))
+	if (!take_one(opening, BUDGET_PORTS))
 		return false;
 	if (binding_take_another(dataplane->bindings, &request, &opening->reply.destination_port) !=
 		0) {
-		budget_give(opening->account, BUDGET_PORTS);
+		give_one(opening, BUDGET_PORTS);
 		return false;
 	}
 	opening->binding = true;
@@ -361,6 +486,20 @@ way_to_qube(const struct policy *policy, uint16_t qube, struct flow_way *way)
 	return way->port == PORT_NONE ? REASON_NO_ROUTE : REASON_NONE;
 }
 
+/* The way to an address beyond the uplink. A trial claims no place for a neighbour. */
+static enum reason
+way_out(const struct opening *opening, const union address *destination, struct flow_way *way)
+{
+	struct worker *worker = opening->worker;
+	enum family family = opening->packet->tuple.family;
+	union address next_hop;
+
+	if (likely(opening->trial == NULL))
+		return route_find(worker, family, destination, way);
+	*way = (struct flow_way){.port = worker->policy->uplink, .neighbour = NEIGHBOUR_NONE};
+	return route_next_hop(worker->policy, family, destination, &next_hop);
+}
+
 static enum reason
 ways_find(const struct opening *opening, struct flow_way way[2])
 {
@@ -372,12 +511,11 @@ ways_find(const struct opening *opening, struct flow_way way[2])
 	reason = opening->target->qube != QUBE_NONE
 			 ? way_to_qube(
 				   worker->policy, opening->target->qube, &way[DIRECTION_ORIGINAL])
-			 : route_find(worker, tuple->family, &opening->reply.source,
-				   &way[DIRECTION_ORIGINAL]);
+			 : way_out(opening, &opening->reply.source, &way[DIRECTION_ORIGINAL]);
 	if (reason != REASON_NONE)
 		return reason;
 	if (packet->qube == QUBE_NONE)
-		return route_find(worker, tuple->family, &tuple->source, &way[DIRECTION_REPLY]);
+		return way_out(opening, &tuple->source, &way[DIRECTION_REPLY]);
 	way[DIRECTION_REPLY] =
 		(struct flow_way){.port = packet->in_port, .neighbour = NEIGHBOUR_PEER};
 	return REASON_NONE;
@@ -412,6 +550,7 @@ binding_join_inbound(struct opening *opening)
 		.protocol = tuple->protocol,
 		.qube = opening->qube,
 		.port = opening->target->port,
+		.trial = opening->trial != NULL ? &opening->trial->bindings : NULL,
 	};
 	struct dataplane *dataplane = opening->worker->dataplane;
 	rte_be16_t external;
@@ -421,17 +560,18 @@ binding_join_inbound(struct opening *opening)
 		return REASON_NO_FLOW;
 	if (external == tuple->destination_port)
 		return REASON_NONE;
-	binding_give(dataplane, request.family, request.protocol, external);
+	if (opening->trial == NULL)
+		binding_give(dataplane, request.family, request.protocol, external);
 	return REASON_NO_FLOW;
 }
 
-enum reason
-open_flow(struct worker *worker, struct rte_mbuf *mbuf, const struct target *target, bool may_evict)
+static inline struct opening
+opening_of(struct worker *worker, const struct packet *packet, const struct target *target)
 {
-	struct packet *packet = packet_of(mbuf);
 	bool inbound = packet->qube == QUBE_NONE;
 	uint16_t qube = inbound ? target->qube : packet->qube;
-	struct opening opening = {
+
+	return (struct opening){
 		.worker = worker,
 		.packet = packet,
 		.target = target,
@@ -439,12 +579,61 @@ open_flow(struct worker *worker, struct rte_mbuf *mbuf, const struct target *tar
 		.qube = qube,
 		.limits = &worker->policy->qubes[qube].limits,
 		.inbound = inbound,
-		.may_evict = may_evict,
 	};
+}
+
+/* As table_enter, of a trial. */
+static enum reason
+table_enter_trial(struct opening *opening)
+{
+	const struct flow_table *flows = opening->worker->flows;
+	const struct tuple *tuple = &opening->packet->tuple;
+	const struct flow_gone *gone = &opening->trial->gone;
+	int error = flow_open_check(flows, tuple, &opening->reply, gone);
+
+	if (error == -EEXIST && rebind(opening))
+		error = flow_open_check(flows, tuple, &opening->reply, gone);
+	if (error == -ENOSPC && evict(opening, BUDGET_FLOWS))
+		error = flow_open_check(flows, tuple, &opening->reply, gone);
+	if (error == 0)
+		return REASON_NONE;
+	return error == -EEXIST ? REASON_PORTS_EXHAUSTED : REASON_FLOWS_EXHAUSTED;
+}
+
+enum reason
+open_try(struct worker *worker, const struct packet *packet, const struct target *target,
+	struct open_trial *trial)
+{
+	struct opening opening = opening_of(worker, packet, target);
+	enum reason reason;
+
+	opening.trial = trial;
+	reason = budgets_take(&opening);
+	if (reason == REASON_NONE)
+		reason = translate(&opening);
+	trial->reply = opening.reply;
+	if (reason == REASON_NONE)
+		reason = ways_find(&opening, trial->way);
+	if (reason == REASON_NONE)
+		reason = table_enter_trial(&opening);
+	if (reason == REASON_NONE && target->filter)
+		reason = binding_join_inbound(&opening);
+	trial->reply = opening.reply;
+	return reason;
+}
+
+enum reason
+open_flow(struct worker *worker, struct rte_mbuf *mbuf, const struct target *target, bool may_evict)
+{
+	struct packet *packet = packet_of(mbuf);
+	struct opening opening = opening_of(worker, packet, target);
+	bool inbound = opening.inbound;
+	uint16_t qube = opening.qube;
 	struct flow_way way[2];
 	struct flow *flow = NULL;
 	enum reason reason;
 
+	opening.may_evict = may_evict;
 	worker->eviction_wanted = false;
 	reason = budgets_take(&opening);
 	if (reason == REASON_NONE)

@@ -29,17 +29,6 @@
 /* Exits. */
 
 void
-worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict)
-{
-	struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
-
-	packet->verdict = (uint8_t)verdict;
-	worker->counters.verdicts[verdict]++;
-	if (unlikely(worker->trace != NULL))
-		worker->trace(worker->trace_context, mbuf, packet);
-}
-
-void
 worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason)
 {
 	struct packet *packet = packet_of(mbuf);
@@ -90,6 +79,18 @@ tracking_close(struct worker *worker, struct tracking *tracking)
 	tracking->closed = true;
 }
 
+/* Rules have decided about a packet that opens a flow, or would have: count it for its rule. */
+static void
+rule_count(const struct worker *worker, const struct packet *packet)
+{
+	const struct rules *rules;
+
+	if (packet->rule == RULE_NONE)
+		return;
+	rules = worker->policy->qubes[packet->qube].rules;
+	hits_add(rules->hits[packet->rule == RULE_POLICY ? rules->ruleset.count : packet->rule]);
+}
+
 static enum reason
 open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision *decision,
 	struct tracking *tracking)
@@ -97,6 +98,7 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 	enum reason reason = decision->reason;
 
 	packet_of(mbuf)->rule = decision->rule;
+	rule_count(worker, packet_of(mbuf));
 	if (reason != REASON_NONE)
 		return reason;
 	reason = open_flow(worker, mbuf, &decision->target, false);
@@ -107,6 +109,8 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 	if (reason == REASON_NONE) {
 		tracking->opened = true;
 		packet_of(mbuf)->flags |= PACKET_OPENED;
+		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
+			hits_add(decision->target.forward->hits);
 	}
 	return reason;
 }
@@ -220,8 +224,10 @@ track_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 		if (reason != REASON_NONE)
 			return reason;
 	}
+	/* What is refused has nobody to tell of errors. */
 	if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0))
-		return relate_one(worker, mbuf);
+		return (packet->flow->flags & FLOW_REFUSED) != 0 ? REASON_FLOW_REFUSED
+								 : relate_one(worker, mbuf);
 	if (unlikely((packet->flow->flags & FLOW_REFUSED) != 0))
 		return refuse_flow(worker, mbuf);
 	return track_known(worker, mbuf, packet, tracking);
@@ -299,29 +305,17 @@ steer_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 	return kept;
 }
 
-/* Whether the firewall itself takes a packet: ARP, neighbour discovery, a ping to it. */
-static inline bool
-is_for_firewall(const struct packet *packet)
-{
-	if (likely(packet->kind == PACKET_IP && (packet->flags & (PACKET_ND | PACKET_LOCAL)) == 0))
-		return false;
-	if (packet->kind == PACKET_ARP || (packet->flags & PACKET_ND) != 0)
-		return true;
-	/* TCP and UDP may belong to a forward, an error to a flow: the flow table knows. */
-	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP;
-}
-
 /*
- * Find out which flow an ICMP error is about. One that comes over the uplink with an address of
- * ours as its own is forged, whatever it quotes.
+ * An error that comes over the uplink with an address of ours as its own is forged, whatever it
+ * quotes.
  */
-static enum reason
-relate(struct worker *worker, struct rte_mbuf *mbuf)
+enum reason
+pipeline_relate(const struct policy *policy, struct rte_mbuf *mbuf)
 {
 	const struct packet *packet = packet_of(mbuf);
 
 	if (packet->qube == QUBE_NONE &&
-		guard_unsolicited(worker->policy, packet) == REASON_DOWNSTREAM_SOURCE)
+		guard_unsolicited(policy, packet) == REASON_DOWNSTREAM_SOURCE)
 		return REASON_DOWNSTREAM_SOURCE;
 	return icmp_relate(mbuf);
 }
@@ -337,13 +331,13 @@ local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		const struct packet *packet = packet_of(mbuf);
 
 		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
-			enum reason reason = relate(worker, mbuf);
+			enum reason reason = pipeline_relate(worker->policy, mbuf);
 
 			if (reason != REASON_NONE) {
 				worker_drop(worker, mbuf, reason);
 				continue;
 			}
-		} else if (unlikely(is_for_firewall(packet))) {
+		} else if (unlikely(local_takes(packet))) {
 			local_packet(worker, mbuf);
 			continue;
 		}
@@ -397,15 +391,13 @@ fragment_steer_one(struct worker *worker, struct rte_mbuf *mbuf)
 		hand_over(worker, dataplane->workers[owner], mbuf);
 }
 
-/* From behind the guard, for whole packets. */
+/* Packets that are for flows, from behind the guard. */
 static void
-whole_enter(struct worker *worker, struct rte_mbuf **burst, unsigned count)
+flows_enter(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 {
-	unsigned left = local_burst(worker, burst, count);
-
 	if (worker->dataplane->worker_count > 1)
-		left = steer_burst(worker, burst, left);
-	pipeline_owned(worker, burst, left);
+		count = steer_burst(worker, burst, count);
+	pipeline_owned(worker, burst, count);
 }
 
 /* How many packets at the front of a burst are whole. */
@@ -436,10 +428,14 @@ packets_enter(struct worker *worker, struct port *port, struct rte_mbuf **burst,
 		neighbour_learn(port->neighbours, NEIGHBOUR_PEER,
 			mac_word(&rte_pktmbuf_mtod(burst[0], struct rte_ether_hdr *)->src_addr),
 			worker->now_ms);
-	/* Fragments take their turn among whole packets, which are nearly always all there are. */
+	if (likely(!guard.special)) {
+		flows_enter(worker, burst, left);
+		return;
+	}
+	/* Fragments take their turn among whole packets. */
 	for (unsigned whole = whole_count(burst, left); left > 0;
 		whole = whole_count(burst, left)) {
-		whole_enter(worker, burst, whole);
+		flows_enter(worker, burst, local_burst(worker, burst, whole));
 		burst += whole;
 		left -= whole;
 		if (left > 0) {

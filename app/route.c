@@ -23,28 +23,40 @@
 #define SPLIT_MAX (2 * FRAGMENTS_PER_DATAGRAM)
 
 enum reason
-route_find(struct worker *worker, enum family family, const union address *destination,
-	struct flow_way *way)
+route_next_hop(const struct policy *policy, enum family family, const union address *destination,
+	union address *next_hop)
 {
-	const struct policy *policy = worker->policy;
 	const struct policy_port *uplink = &policy->ports[policy->uplink];
-	const union address *next_hop = destination;
 
+	*next_hop = *destination;
 	if (!uplink->has[family])
 		return REASON_NO_ROUTE;
 	if (!prefix_contains(&uplink->link[family], destination)) {
 		if (!uplink->has_gateway[family])
 			return REASON_NO_ROUTE;
-		next_hop = &uplink->gateway[family];
+		*next_hop = uplink->gateway[family];
 	} else if (family == FAMILY_IPV4 && uplink->link[family].length < 31) {
 		uint32_t host = UINT32_MAX >> uplink->link[family].length;
 
 		if ((rte_be_to_cpu_32(destination->v4) & host) == host)
 			return REASON_MARTIAN_DESTINATION; /* the link's broadcast address */
 	}
-	way->port = policy->uplink;
-	way->neighbour = neighbour_index(worker->dataplane->ports[policy->uplink].neighbours,
-		family, next_hop, worker->now_ms);
+	return REASON_NONE;
+}
+
+enum reason
+route_find(struct worker *worker, enum family family, const union address *destination,
+	struct flow_way *way)
+{
+	uint16_t uplink = worker->policy->uplink;
+	union address next_hop;
+	enum reason reason = route_next_hop(worker->policy, family, destination, &next_hop);
+
+	if (reason != REASON_NONE)
+		return reason;
+	way->port = uplink;
+	way->neighbour = neighbour_index(
+		worker->dataplane->ports[uplink].neighbours, family, &next_hop, worker->now_ms);
 	return way->neighbour == NEIGHBOUR_NONE ? REASON_NO_ROUTE : REASON_NONE;
 }
 
@@ -121,17 +133,28 @@ neighbour_refind(
 		way->neighbour = neighbour_index(neighbours, family, host, worker->now_ms);
 }
 
-/* Whether a packet fits the way out, in pieces if it may be cut. Marks what must be. */
-static bool
-fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
+/* The MAC of an on-link host, which is its own next hop. */
+static uint64_t
+host_mac(struct worker *worker, const struct packet *packet, struct flow_way *way)
+{
+	struct tuple other;
+
+	flow_tuple(packet->flow, !packet->direction, &other);
+	neighbour_refind(worker, way, packet->tuple.family, &other.source);
+	return neighbour_mac(
+		worker->dataplane->ports[way->port].neighbours, way->neighbour, &other.source);
+}
+
+bool
+route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu)
 {
 	bool may_cut = packet->tuple.family == FAMILY_IPV4 && (packet->flags & PACKET_DF) == 0;
 
-	if (unlikely(packet->fragment_size != 0)) {
+	if (packet->fragment_size != 0) {
 		packet->flags |= PACKET_SPLIT;
 		return may_cut || packet->fragment_size <= mtu;
 	}
-	if (likely(fits(mbuf, packet, mtu)))
+	if (fits(mbuf, packet, mtu))
 		return true;
 	if (!may_cut || (mbuf->ol_flags & RTE_MBUF_F_RX_LRO) != 0)
 		return false;
@@ -150,7 +173,6 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 	struct flow_way *way = &flow->way[packet->direction];
 	struct port *port = &worker->dataplane->ports[way->port];
 	struct rte_ether_hdr *ethernet;
-	struct tuple other = {0};
 	uint64_t mac;
 
 	packet->out_port = way->port;
@@ -158,16 +180,15 @@ route_one(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet)
 		worker_drop(worker, mbuf, REASON_TIME_EXCEEDED);
 		return false;
 	}
-	if (unlikely(!fit(mbuf, packet, port->mtu))) {
+	if (unlikely((packet->fragment_size != 0 ||
+			     packet->frame_length - packet->l3_offset > port->mtu) &&
+		     !route_fit(mbuf, packet, port->mtu))) {
 		worker_drop(worker, mbuf, REASON_TOO_BIG);
 		return false;
 	}
-	if (unlikely(way->neighbour >= NEIGHBOUR_PINNED)) {
-		/* an on-link host is its own next hop */
-		flow_tuple(flow, !packet->direction, &other);
-		neighbour_refind(worker, way, packet->tuple.family, &other.source);
-	}
-	mac = neighbour_mac(port->neighbours, way->neighbour, &other.source);
+	mac = likely(way->neighbour < NEIGHBOUR_PINNED)
+		      ? neighbour_mac(port->neighbours, way->neighbour, NULL)
+		      : host_mac(worker, packet, way);
 	if (unlikely(mac == 0)) {
 		packet->out_port = PORT_NONE;
 		resolve(worker, mbuf, way);

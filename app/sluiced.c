@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -29,9 +30,12 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/tap_table.h"
+#include "app/telemetry.h"
 #include "app/worker_call.h"
+#include "conf/changes_file.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
@@ -65,19 +69,52 @@ bad_rules(const struct conf *conf)
 	return bad;
 }
 
+/* Kept changes that sluiced would refuse to start with. */
+static bool
+bad_changes(const struct conf *conf)
+{
+	struct changes *changes = NULL;
+	char *path;
+	int error;
+
+	if (asprintf(&path, "%s/" CHANGES_NAME, conf->state_dir) < 0)
+		return true;
+	error = changes_read(path, daemon_now(), &log_report, &changes);
+	if (error == 0)
+		changes_warn(changes, conf, daemon_now(), &log_report);
+	changes_free(changes);
+	free(path);
+	return error != 0;
+}
+
 static int
 check(const char *path)
 {
 	struct conf *conf = NULL;
-	unsigned bad;
+	bool bad;
 
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
-	bad = bad_rules(conf);
-	if (bad == 0)
+	bad = bad_rules(conf) != 0;
+	bad |= bad_changes(conf);
+	if (!bad)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
-	return bad == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* A kernel port takes three descriptors and one more for each worker; 1024 are soon used up. */
+static void
+descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_line("no more than %llu files can be open: %s",
+			(unsigned long long)limit.rlim_cur, strerror(errno));
 }
 
 static int
@@ -126,12 +163,7 @@ signals_hold(bool hold)
 static void
 flows_restore(struct daemon *daemon)
 {
-	const char *state_dir = daemon->conf->state_dir;
-
-	if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
-		log_line("%s cannot be created: %s; connections will not survive a restart",
-			state_dir, strerror(errno));
-	if (asprintf(&daemon->snapshot_path, "%s/%s", state_dir, SNAPSHOT_NAME) < 0) {
+	if (asprintf(&daemon->snapshot_path, "%s/%s", daemon->conf->state_dir, SNAPSHOT_NAME) < 0) {
 		daemon->snapshot_path = NULL;
 		log_line("out of memory: connections do not survive this restart");
 		return;
@@ -154,11 +186,15 @@ static int
 build(struct daemon *daemon)
 {
 	struct policy *policy = NULL;
-	int error = eal_start("sluiced", daemon->conf, false, &log_report);
+	int error;
 
+	control_prepare(daemon->conf);
+	error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
-		error = policy_build(
-			daemon->conf, NULL, (uint64_t)time(NULL), &log_report, &policy);
+		error = daemon_changes_load(daemon, &log_report);
+	if (error == 0)
+		error = policy_build_changed(
+			daemon->conf, daemon->changes, NULL, daemon_now(), &log_report, &policy);
 	if (error == 0)
 		error = dataplane_create(
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
@@ -172,6 +208,10 @@ build(struct daemon *daemon)
 		error = drop_poll_create(daemon, &daemon->drops);
 	if (error == 0)
 		error = tap_table_create(daemon, &daemon->taps);
+	if (error == 0)
+		error = telemetry_open(daemon);
+	if (error == -ENOMEM)
+		log_line("out of memory");
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
@@ -201,11 +241,9 @@ serve(struct daemon *daemon)
 	struct event *hangup = evsignal_new(daemon->base, SIGHUP, daemon_reload, daemon);
 	int status = EXIT_FAILURE;
 
-	daemon->expiry = evtimer_new(daemon->base, daemon_expired, daemon);
-	if (term != NULL && interrupt != NULL && hangup != NULL && daemon->expiry != NULL &&
-		event_add(term, NULL) == 0 && event_add(interrupt, NULL) == 0 &&
-		event_add(hangup, NULL) == 0) {
-		daemon_expiry_arm(daemon);
+	if (term != NULL && interrupt != NULL && hangup != NULL && event_add(term, NULL) == 0 &&
+		event_add(interrupt, NULL) == 0 && event_add(hangup, NULL) == 0 &&
+		daemon_expiry_open(daemon, &log_report) == 0) {
 		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
@@ -220,8 +258,7 @@ serve(struct daemon *daemon)
 		event_free(interrupt);
 	if (hangup != NULL)
 		event_free(hangup);
-	if (daemon->expiry != NULL)
-		event_free(daemon->expiry);
+	daemon_expiry_close(daemon);
 	return status;
 }
 
@@ -234,6 +271,8 @@ run(const char *path)
 
 	if (conf_load(path, &log_report, &daemon.conf) != 0)
 		return EXIT_FAILURE;
+	settings_log(daemon.conf, NULL);
+	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
@@ -248,6 +287,7 @@ run(const char *path)
 		loop_stop(daemon.loop);
 	}
 	flows_save(&daemon, now_ms);
+	telemetry_close();
 	control_close(daemon.control);
 	drop_poll_free(daemon.drops);
 	tap_table_free(daemon.taps);
@@ -256,6 +296,8 @@ run(const char *path)
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);
+	changes_free(daemon.changes);
+	free(daemon.changes_path);
 	conf_free(daemon.conf);
 	rte_eal_cleanup();
 	return status;

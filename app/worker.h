@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <netinet/in.h>
+
 #include "app/dataplane.h"
 #include "app/drop_note.h"
 #include "nat/target.h"
@@ -30,6 +32,7 @@ struct port_counters {
 	COUNTER(flows_expired,	  "flows_expired") \
 	COUNTER(flows_evicted,	  "flows_evicted")		/* to make room for another flow of the same qube */ \
 	COUNTER(flows_refused,	  "flows_refused")		/* no longer allowed by a newer policy */ \
+	COUNTER(flows_deleted,	  "flows_deleted")		/* on demand of the control socket */ \
 	COUNTER(related_errors,	  "icmp_errors_related")	/* passed because of the flow they are about */ \
 	COUNTER(answers,	  "icmp_errors_sent") \
 	COUNTER(answers_withheld, "icmp_errors_withheld")	/* by the limit per source */ \
@@ -95,6 +98,9 @@ struct worker {
 
 /* pipeline.c */
 
+/** Find out which flow an ICMP error is about. Sets its tuple. */
+enum reason pipeline_relate(const struct policy *policy, struct rte_mbuf *mbuf);
+
 /** Take packets that this worker owns from the flow lookup to the way out. */
 void pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
@@ -105,7 +111,16 @@ void worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reaso
 void worker_drop_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
 
 /** A packet that ends with @p verdict but not as a drop: count and trace it. It is the caller's. */
-void worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict);
+static inline void
+worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict verdict)
+{
+	struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+
+	packet->verdict = (uint8_t)verdict;
+	worker->counters.verdicts[verdict]++;
+	if (unlikely(worker->trace != NULL))
+		worker->trace(worker->trace_context, mbuf, packet);
+}
 
 /** Have a worker look at what was put down for it, also when it sleeps. Any thread. */
 void worker_wake(struct worker *worker);
@@ -121,6 +136,26 @@ void worker_wake(struct worker *worker);
  */
 enum reason open_flow(
 	struct worker *worker, struct rte_mbuf *mbuf, const struct target *target, bool may_evict);
+
+/* What opening a flow would do. */
+struct open_trial {
+	struct flow_gone gone;         /* flows that end first */
+	struct binding_trial bindings; /* and what they give back */
+	uint32_t hand;                 /* of the search for flows that may go */
+	unsigned evicted;              /* of those that are gone */
+	struct tuple reply;            /* how answers would arrive, as far as it came */
+	struct flow_way way[2];        /* a neighbour of the uplink is NEIGHBOUR_NONE */
+};
+
+/** Note in a new trial that @p flow ends before the question. */
+void open_trial_end(struct open_trial *trial, const struct flow *flow);
+
+/**
+ * What open_flow would say, with other flows closed for it if need be, and what it would do.
+ * Nothing changes.
+ */
+enum reason open_try(struct worker *worker, const struct packet *packet,
+	const struct target *target, struct open_trial *trial);
 
 /** End a flow and give back all that it holds. */
 void open_end(struct worker *worker, struct flow *flow);
@@ -160,17 +195,34 @@ struct decision {
 uint64_t decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
 	struct decision *decisions);
 
+/** What decide_burst would say of one packet, if anything. Nothing changes. */
+bool decide_try(struct worker *worker, const struct packet *packet, struct decision *decision);
+
 /**
- * End a flow that is no longer allowed: TCP with resets to both ends, others at once.
+ * End an open flow: a TCP connection with resets to both ends, others at once.
+ * @param serial of the packet that this is because of; 0: of none
+ * @return whether the flow is still in the table, as FLOW_REFUSED, to reset who has not heard
+ */
+bool flow_reset(struct worker *worker, struct flow *flow, uint32_t serial);
+
+/**
+ * End a flow that is no longer allowed, as flow_reset.
  * @return why @p mbuf, whose flow it is, is dropped
  */
 enum reason refuse_flow(struct worker *worker, struct rte_mbuf *mbuf);
 
 /* route.c */
 
+/** Who is next on the way to an address beyond the uplink. */
+enum reason route_next_hop(const struct policy *policy, enum family family,
+	const union address *destination, union address *next_hop);
+
 /** The way to an address beyond the uplink. */
 enum reason route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way);
+
+/** Whether a packet fits the way out, in pieces if it may be cut. Marks what must be. */
+bool route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu);
 
 /** Send packets of tracked flows on their way: route, rewrite, transmit. Takes them. */
 void route_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count);
@@ -186,8 +238,23 @@ unsigned route_service(struct worker *worker);
 
 /* dataplane.c */
 
+/** The queue of a port is full: send it. */
+void worker_transmit_full(struct worker *worker, uint16_t port);
+
 /** Put a finished frame into the queue of a port. */
-void worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf);
+static inline void
+worker_transmit(struct worker *worker, uint16_t port, struct rte_mbuf *mbuf)
+{
+	struct transmit_queue *queue = &worker->transmit[port];
+	uint16_t count = queue->count;
+
+	queue->burst[count] = mbuf;
+	queue->count = (uint16_t)(count + 1);
+	if (unlikely(count == 0))
+		worker->transmit_pending[worker->transmit_pending_count++] = port;
+	if (unlikely(count + 1 == BURST_MAX))
+		worker_transmit_full(worker, port);
+}
 
 /** Send what is in the queues. */
 void worker_flush(struct worker *worker);
@@ -196,6 +263,24 @@ void worker_flush(struct worker *worker);
 uint64_t worker_random(struct worker *worker);
 
 /* local.c */
+
+/** Whether the firewall itself takes a packet: ARP, neighbour discovery, a ping to it. */
+static inline bool
+local_takes(const struct packet *packet)
+{
+	if (likely(packet->kind == PACKET_IP && (packet->flags & (PACKET_ND | PACKET_LOCAL)) == 0))
+		return false;
+	if (packet->kind == PACKET_ARP || (packet->flags & PACKET_ND) != 0)
+		return true;
+	/* TCP and UDP may belong to a forward, an error to a flow: the flow table knows. */
+	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP;
+}
+
+/**
+ * Why local_packet would drop an IP packet; REASON_NONE if it would not. Of neighbour discovery it
+ * says only whether a message of that type and length is looked into at all.
+ */
+enum reason local_reason(const struct rte_mbuf *mbuf);
 
 /** Take a packet addressed to the firewall itself, or ARP or neighbour discovery; ends it. */
 void local_packet(struct worker *worker, struct rte_mbuf *mbuf);

@@ -3,6 +3,11 @@
  * Calls to workers. Each worker has a slot for one call; others wait in a queue of the control
  * thread. A worker takes the call out of its slot, runs it, puts it into the slot of what is done
  * and says so with an eventfd, which is shared by all.
+ *
+ * No call is overslept: a worker that falls asleep says so before it looks at its slot for the last
+ * time, and worker_wake looks at that after the slot was filled. No end is overlooked: the
+ * descriptor is read before the slots are looked at, so a worker whose slot was still empty writes
+ * after that.
  */
 #include "app/worker_call.h"
 
@@ -15,6 +20,7 @@
 
 struct worker_calls {
 	struct dataplane *dataplane;
+	bool closing;
 	int done_fd;
 	struct event *done_event;
 	struct queue {
@@ -27,7 +33,6 @@ announce(const struct worker_calls *calls, unsigned index)
 {
 	struct worker *worker = calls->dataplane->workers[index];
 
-	worker->call_done_fd = calls->done_fd;
 	atomic_store_explicit(&worker->call, calls->queues[index].first, memory_order_release);
 	worker_wake(worker);
 }
@@ -70,7 +75,7 @@ worker_call(struct worker_calls *calls, unsigned index, struct worker_call *call
 	else
 		queue->first = call;
 	queue->last = call;
-	if (queue->first == call)
+	if (queue->first == call && !calls->closing)
 		announce(calls, index);
 }
 
@@ -91,8 +96,32 @@ worker_calls_create(struct dataplane *dataplane, struct event_base *base, struct
 		worker_calls_free(calls);
 		return -ENOMEM;
 	}
+	for (unsigned i = 0; i < dataplane->worker_count; i++)
+		dataplane->workers[i]->call_done_fd = calls->done_fd;
 	*out = calls;
 	return 0;
+}
+
+/* What no worker has run, or nobody has heard of, is over. */
+static void
+calls_drop(struct worker_calls *calls)
+{
+	calls->closing = true;
+	for (unsigned i = 0; i < calls->dataplane->worker_count; i++) {
+		struct worker *worker = calls->dataplane->workers[i];
+		struct queue *queue = &calls->queues[i];
+
+		atomic_store_explicit(&worker->call, NULL, memory_order_relaxed);
+		atomic_store_explicit(&worker->call_done, NULL, memory_order_relaxed);
+		while (queue->first != NULL) {
+			struct worker_call *call = queue->first;
+
+			queue->first = call->next;
+			if (queue->first == NULL)
+				queue->last = NULL;
+			call->done(call->context);
+		}
+	}
 }
 
 void
@@ -100,6 +129,7 @@ worker_calls_free(struct worker_calls *calls)
 {
 	if (calls == NULL)
 		return;
+	calls_drop(calls);
 	if (calls->done_event != NULL)
 		event_free(calls->done_event);
 	if (calls->done_fd >= 0)

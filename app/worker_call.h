@@ -13,7 +13,11 @@
 struct event_base;
 struct worker_calls;
 
-/** @param run in the worker's thread @param done afterwards, in the control thread */
+/*
+ * `run` is called in the worker's thread, `done` afterwards in the control thread, never from within
+ * worker_call. `done` may free the call, or make it again. When sluiced ends it is called without
+ * `run` having been.
+ */
 struct worker_call {
 	void (*run)(struct worker *worker, void *context);
 	void (*done)(void *context);
@@ -25,7 +29,10 @@ struct worker_call {
 int worker_calls_create(
 	struct dataplane *dataplane, struct event_base *base, struct worker_calls **out);
 
-/** No worker may be running; calls that were never run are forgotten without `done`. */
+/**
+ * No worker may be running, and nobody wait for an answer any more. The `done` of calls that were
+ * never run is called too, so that whoever owns their context can free it.
+ */
 void worker_calls_free(struct worker_calls *calls);
 
 /**

@@ -70,6 +70,28 @@ window_word(uint32_t end_ms, uint32_t left)
 	return (uint64_t)end_ms << 32 | WINDOW_OPEN | left;
 }
 
+/* What is left at @p now_ms of a window, which @p left_ms says the rest of: a new one if it is
+ * over. */
+static inline uint32_t
+window_left(uint64_t window, uint32_t limit, uint32_t now_ms, uint32_t *left_ms)
+{
+	*left_ms = (uint32_t)(window >> 32) - now_ms;
+	if ((window & WINDOW_OPEN) != 0 && *left_ms != 0 && *left_ms <= WINDOW_MS + SKEW_MS)
+		return (uint32_t)(window & (WINDOW_OPEN - 1));
+	*left_ms = WINDOW_MS;
+	return limit;
+}
+
+bool
+budget_has_now(
+	const struct account *account, enum budget_kind kind, uint32_t limit, uint32_t now_ms)
+{
+	uint32_t left_ms;
+
+	return window_left(atomic_load_explicit(&account->used[kind], memory_order_relaxed), limit,
+		       now_ms, &left_ms) != 0;
+}
+
 bool
 budget_take_now(struct account *account, enum budget_kind kind, uint32_t limit, uint32_t now_ms)
 {
@@ -77,13 +99,9 @@ budget_take_now(struct account *account, enum budget_kind kind, uint32_t limit, 
 	uint64_t next;
 
 	do {
-		uint32_t left_ms = (uint32_t)(window >> 32) - now_ms;
-		uint32_t left = (uint32_t)(window & (WINDOW_OPEN - 1));
+		uint32_t left_ms;
+		uint32_t left = window_left(window, limit, now_ms, &left_ms);
 
-		if ((window & WINDOW_OPEN) == 0 || left_ms == 0 || left_ms > WINDOW_MS + SKEW_MS) {
-			left_ms = WINDOW_MS;
-			left = limit;
-		}
 		if (left == 0)
 			return refuse(account, kind);
 		next = window_word(now_ms + left_ms, left - 1);

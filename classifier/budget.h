@@ -58,6 +58,10 @@ struct account {
 /** Take one of something that is counted at once. @return false, counted, at the limit */
 bool budget_take(struct account *account, enum budget_kind kind, uint32_t limit);
 
+/** Whether budget_take_now would take one. */
+bool budget_has_now(
+	const struct account *account, enum budget_kind kind, uint32_t limit, uint32_t now_ms);
+
 /** Give one back. */
 void budget_give(struct account *account, enum budget_kind kind);
 

@@ -49,6 +49,8 @@ forward_table_create(const struct forward *forwards, unsigned count, const struc
 			(forward->expire_s != 0 && forward->expire_s <= now_s))
 			continue;
 		table->forwards[table->count++] = *forward;
+		if (forward->hits != NULL)
+			hits_ref(forward->hits);
 		port_set_add(
 			&table->listens[forward->side][protocol], forward->first, forward->last);
 		port_set_add(&table->reserved[protocol], forward->first, forward->last);
@@ -63,6 +65,8 @@ forward_table_free(struct forward_table *table)
 {
 	if (table == NULL)
 		return;
+	for (unsigned i = 0; table->forwards != NULL && i < table->count; i++)
+		hits_unref(table->forwards[i].hits);
 	free(table->forwards);
 	free(table->allows);
 	free(table);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "classifier/address.h"
+#include "classifier/hits.h"
 
 #define FORWARDS_MAX 1024
 #define ALLOWS_MAX 1024
@@ -31,6 +32,7 @@ struct forward {
 	struct prefix source; /* who may connect */
 	uint16_t qube;        /* index of the target */
 	uint64_t expire_s;    /* unix time at which it ends; 0 = never */
+	struct hits *hits;    /* flows it has opened; the table's. NULL where nobody counts */
 };
 
 /* Qubes of this firewall that may open flows to each other, unchanged and without a forward. */
@@ -65,7 +67,8 @@ struct forward_table {
 };
 
 /**
- * Build a table. Copies both arrays, and leaves out forwards whose time is over.
+ * Build a table. Copies both arrays, and leaves out forwards whose time is over. Takes a reference
+ * on the counter of those that have one.
  * @param now_s unix time
  * @return NULL when out of memory
  */

@@ -269,13 +269,14 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 }
 
 unsigned
-guard_burst(const struct policy *policy, const struct guard_port *port, struct rte_mbuf **burst,
+guard_burst(const struct policy *policy, struct guard_port *port, struct rte_mbuf **burst,
 	unsigned count)
 {
 	const struct policy_port *policy_port = &policy->ports[port->index];
 	const struct qube *qube = NULL;
 	struct guard_port known = *port;
 	struct rte_mbuf *rejected[BURST_MAX];
+	bool special = false;
 	unsigned passed = 0;
 	unsigned failed = 0;
 
@@ -298,12 +299,14 @@ guard_burst(const struct policy *policy, const struct guard_port *port, struct r
 			continue;
 		}
 		burst[passed++] = mbuf;
+		special |= packet_is_special(packet);
 		/* The first packet to pass teaches, and those behind it are held to it. */
 		if (unlikely(known.learn && known.peer_mac == 0 && qube != NULL))
 			known.peer_mac = mac_word(
 				&rte_pktmbuf_mtod(mbuf, const struct rte_ether_hdr *)->src_addr);
 	}
 	memcpy(burst + passed, rejected, failed * sizeof(rejected[0]));
+	port->special = special;
 	return passed;
 }
 

@@ -12,6 +12,8 @@ struct guard_port {
 	uint64_t own_mac;  /* our MAC there, as mac_word() packs it */
 	uint64_t peer_mac; /* a qube's assigned or learned MAC; 0 = not known yet */
 	bool learn;        /* replay: while peer_mac is 0, any packet may teach it */
+	bool special;      /* out: one of those that passed is more than a whole packet of a flow,
+			      see packet_is_special */
 };
 
 /* MAC words are written back by copying their first six bytes. */
@@ -43,8 +45,8 @@ mac_word(const void *mac)
  *
  * @return how many survived
  */
-unsigned guard_burst(const struct policy *policy, const struct guard_port *port,
-	struct rte_mbuf **burst, unsigned count);
+unsigned guard_burst(const struct policy *policy, struct guard_port *port, struct rte_mbuf **burst,
+	unsigned count);
 
 /**
  * Tell why a packet from the uplink that belongs to no flow is dropped: DOWNSTREAM_SOURCE when its

@@ -98,5 +98,14 @@ packet_of(struct rte_mbuf *mbuf)
 	return (struct packet *)rte_mbuf_to_priv(mbuf);
 }
 
+/** Whether a packet may be a fragment, about a flow, or for the firewall itself. */
+static inline bool
+packet_is_special(const struct packet *packet)
+{
+	return packet->kind != PACKET_IP ||
+	       (packet->flags & (PACKET_FRAGMENT | PACKET_ICMP_ERROR | PACKET_ND | PACKET_LOCAL)) !=
+		       0;
+}
+
 /** Pointer to @p offset bytes into the frame. All headers lie in the first segment. */
 #define packet_header(mbuf, offset, type) rte_pktmbuf_mtod_offset(mbuf, type, offset)

@@ -541,21 +541,29 @@ parse_ipv6(struct rte_mbuf *mbuf, struct packet *packet)
 	return parse_l4(mbuf, packet);
 }
 
+/* Two words at once. The compiler would take `rep stos`, which takes longer to begin than this. */
+struct clear {
+	uint64_t word __attribute__((vector_size(16), aligned(8), may_alias));
+};
+_Static_assert(sizeof(struct packet) % sizeof(struct clear) == 0, "cleared as a whole");
+
 static inline void
 packet_clear(struct packet *packet, const struct rte_mbuf *mbuf)
 {
+	struct clear *piece = (struct clear *)packet;
 	uint16_t in_port = packet->in_port;
 	uint32_t serial = packet->serial;
 
-	*packet = (struct packet){
-		.l3_offset = RTE_ETHER_HDR_LEN,
-		.frame_length = rte_pktmbuf_pkt_len(mbuf),
-		.rule = RULE_NONE,
-		.in_port = in_port,
-		.out_port = PORT_NONE,
-		.qube = QUBE_NONE,
-		.serial = serial,
-	};
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < sizeof(*packet) / sizeof(*piece); i++)
+		piece[i] = (struct clear){0};
+	packet->l3_offset = RTE_ETHER_HDR_LEN;
+	packet->frame_length = rte_pktmbuf_pkt_len(mbuf);
+	packet->rule = RULE_NONE;
+	packet->in_port = in_port;
+	packet->out_port = PORT_NONE;
+	packet->qube = QUBE_NONE;
+	packet->serial = serial;
 }
 
 static inline enum reason

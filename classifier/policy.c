@@ -159,6 +159,9 @@ rules_unref(struct rules *rules)
 	for (unsigned family = 0; family < FAMILIES; family++)
 		if (rules->acl[family] != NULL)
 			acl_free(rules->acl[family]);
+	for (unsigned i = 0; rules->hits != NULL && i <= rules->ruleset.count; i++)
+		hits_unref(rules->hits[i]);
+	free(rules->hits);
 	ruleset_clear(&rules->ruleset);
 	free(rules);
 }

@@ -13,6 +13,7 @@
 #include "classifier/acl.h"
 #include "classifier/budget.h"
 #include "classifier/forward.h"
+#include "classifier/hits.h"
 #include "classifier/packet.h"
 
 #define QUBES_MAX 1000
@@ -32,8 +33,10 @@ struct rules {
 	atomic_uint references;
 	enum rules_state state;
 	struct acl *acl[FAMILIES];
-	/* as written, for explaining and for tests; `line` as it was when they were compiled */
+	/* as written, for explaining and for tests; `line` and `origin` as they were when they were
+	   compiled, without ends and comments */
 	struct ruleset ruleset;
+	struct hits **hits; /* RULES_VALID: of each rule, and of the policy behind the last one */
 };
 
 /* Whose packets reach a UDP port that a qube has opened (RFC 4787 section 5). */

@@ -22,6 +22,13 @@ enum destination {
 /* Protocol of a rule. ICMP means ICMPv6 for IPv6 packets. */
 enum rule_protocol { RULE_ANY, RULE_TCP, RULE_UDP, RULE_ICMP };
 
+/* Who said so. */
+enum rule_origin {
+	ORIGIN_FILE,    /* the configuration */
+	ORIGIN_KEPT,    /* the control socket, kept on disk */
+	ORIGIN_RUNTIME, /* the control socket, until sluiced ends */
+};
+
 /* Rules of one qube, per family after compilation. */
 #define RULES_MAX 1000
 
@@ -37,6 +44,9 @@ struct rule {
 	uint8_t icmp_type;
 	bool dns;      /* specialtarget=dns: destination was a virtual DNS address, port 53 */
 	unsigned line; /* where the rule was written, 1-based; 0 if not from a file */
+	enum rule_origin origin;
+	uint64_t expire_s; /* unix time at which it ends; 0 = never */
+	char *comment;     /* NULL without one; owned */
 };
 
 struct ruleset {
@@ -58,6 +68,12 @@ struct subject {
 	uint8_t icmp_type;           /* ICMP, ICMPv6; else 0 */
 	bool dns;                    /* destination was a virtual DNS address, port 53 */
 };
+
+/** Free what @p rule owns and leave it empty. */
+void rule_clear(struct rule *rule);
+
+/** Copy a rule with all it owns. @return 0 or -ENOMEM; then @p copy owns nothing */
+int rule_copy(struct rule *copy, const struct rule *rule);
 
 /** Free what @p ruleset owns and leave it empty with policy drop. */
 void ruleset_clear(struct ruleset *ruleset);

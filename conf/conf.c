@@ -12,6 +12,7 @@
  * error, so that one run shows all there is to fix.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -222,7 +223,7 @@ section_open(struct loader *loader, char *text)
 			"[%s] takes no name, \"%.64s\" is too much", text, name);
 		return;
 	}
-	if (named && !name_check(name, reason)) {
+	if (named && !value_name(name, reason)) {
 		loader_error(loader, loader->line, NULL,
 			"[%s NAME]: name \"%.64s\" %s; allowed: 1 to %u letters, digits and - _ .",
 			text, name, reason, NAME_SIZE - 1);

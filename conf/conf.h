@@ -15,6 +15,8 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "classifier/policy.h"
 #include "nat/timeout.h"
 
@@ -104,6 +106,12 @@ struct conf_allow {
 	unsigned line;
 };
 
+/* Whose members may use the control socket. */
+struct conf_group {
+	bool set;
+	gid_t id;
+};
+
 struct section; /* conf/loader.h */
 
 struct conf {
@@ -112,6 +120,8 @@ struct conf {
 	unsigned flows; /* per worker */
 	char *socket_path;
 	char *state_dir;
+	struct conf_group group, look_group; /* may change things; may look */
+	bool telemetry;                      /* DPDK's socket beside ours */
 	bool log_refusals;
 	bool has_gateway[FAMILIES];
 	union address gateway[FAMILIES];

@@ -6,9 +6,11 @@
  * It says only what is wrong; the caller adds the place and what the table allows.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -18,41 +20,12 @@
 
 #include <rte_common.h>
 
-static bool wrong(char *reason, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static bool
-wrong(char *reason, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(reason, REASON_SIZE, format, arguments);
-	va_end(arguments);
-	return false;
-}
-
-/* Digits only: strtoull() would take signs and blanks. @param most far below 2^64 / 10 */
-static bool
-decimal_parse(const char *text, uint64_t least, uint64_t most, uint64_t *number, char *reason)
-{
-	if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0')
-		return wrong(reason, "is not a number");
-	for (*number = 0; *text != '\0'; text++) {
-		*number = *number * 10 + (uint64_t)(*text - '0');
-		if (*number > most)
-			return wrong(reason, "is over %" PRIu64, most);
-	}
-	if (*number < least)
-		return wrong(reason, "is under %" PRIu64, least);
-	return true;
-}
-
 static bool
 number_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	uint64_t number = 0;
 
-	if (!decimal_parse(text, key->min, key->max, &number, reason))
+	if (!value_decimal(text, key->min, key->max, &number, reason))
 		return false;
 	*(unsigned *)((char *)object + key->offset) = (unsigned)number * RTE_MAX(key->scale, 1u);
 	return true;
@@ -63,40 +36,8 @@ static bool
 ports_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	uint16_t *range = (uint16_t *)(void *)((char *)object + key->offset);
-	const char *dash = strchr(text, '-');
-	char low[REASON_SIZE / 4], inner[REASON_SIZE / 2];
-	const char *high = dash != NULL ? dash + 1 : text;
-	uint64_t first, last;
 
-	if (dash == NULL) {
-		if (!decimal_parse(text, key->least, UINT16_MAX, &first, reason))
-			return false;
-		last = first;
-	} else {
-		snprintf(low, sizeof(low), "%.*s",
-			(int)RTE_MIN((size_t)(dash - text), sizeof(low) - 1), text);
-		if (!decimal_parse(low, key->least, UINT16_MAX, &first, inner))
-			return wrong(reason, "is wrong: \"%s\" %s", low, inner);
-		if (!decimal_parse(high, key->least, UINT16_MAX, &last, inner))
-			return wrong(reason, "is wrong: \"%.32s\" %s", high, inner);
-		if (first > last)
-			return wrong(reason, "runs backwards");
-	}
-	range[0] = (uint16_t)first;
-	range[1] = (uint16_t)last;
-	return true;
-}
-
-static bool
-text_store(char **stored, const char *text, char *reason)
-{
-	char *copy = strdup(text);
-
-	if (copy == NULL)
-		return wrong(reason, "needs more memory than there is");
-	free(*stored);
-	*stored = copy;
-	return true;
+	return value_ports(text, key->least, &range[0], &range[1], reason);
 }
 
 static bool
@@ -106,10 +47,10 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 
 	(void)key;
 	if (text[0] != '/')
-		return wrong(reason, "is not an absolute path");
+		return value_wrong(reason, "is not an absolute path");
 	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return wrong(reason, "is too long for a socket");
-	return text_store(&conf->socket_path, text, reason);
+		return value_wrong(reason, "is too long for a socket");
+	return value_text(&conf->socket_path, text, reason);
 }
 
 static bool
@@ -118,7 +59,7 @@ yes_no_parse(const struct key *key, void *object, const char *text, char *reason
 	bool yes = strcmp(text, "yes") == 0;
 
 	if (!yes && strcmp(text, "no") != 0)
-		return wrong(reason, "is neither yes nor no");
+		return value_wrong(reason, "is neither yes nor no");
 	memcpy((char *)object + key->offset, &yes, sizeof(yes));
 	return true;
 }
@@ -130,8 +71,31 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 
 	(void)key;
 	if (text[0] != '/')
-		return wrong(reason, "is not an absolute path");
-	return text_store(&conf->state_dir, text, reason);
+		return value_wrong(reason, "is not an absolute path");
+	return value_text(&conf->state_dir, text, reason);
+}
+
+static bool
+group_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_group *stored = (struct conf_group *)(void *)((char *)object + key->offset);
+	char buffer[16384]; /* members that do not fit are not asked for */
+	struct group group, *found = NULL;
+	char inner[REASON_SIZE];
+	uint64_t number = 0;
+	int error;
+
+	if (value_decimal(text, 0, UINT32_MAX - 1, &number, inner)) {
+		*stored = (struct conf_group){.set = true, .id = (gid_t)number};
+		return true;
+	}
+	error = getgrnam_r(text, &group, buffer, sizeof(buffer), &found);
+	if (error == ERANGE)
+		return value_wrong(reason, "has too many members to be looked up by name");
+	if (found == NULL)
+		return value_wrong(reason, "is no group that this system knows");
+	*stored = (struct conf_group){.set = true, .id = group.gr_gid};
+	return true;
 }
 
 /*
@@ -146,24 +110,24 @@ unicast_check(enum family family, const union address *address, char *reason)
 	const uint8_t *byte = address->v6;
 
 	if (address_is_zero(address))
-		return wrong(reason, "is the unspecified address");
+		return value_wrong(reason, "is the unspecified address");
 	if (family == FAMILY_IPV4) {
 		if (byte[0] == 0)
-			return wrong(reason, "lies in 0.0.0.0/8");
+			return value_wrong(reason, "lies in 0.0.0.0/8");
 		if (byte[0] == 127)
-			return wrong(reason, "is a loopback address");
+			return value_wrong(reason, "is a loopback address");
 		if (byte[0] >= 240)
-			return wrong(reason, "is a broadcast or reserved address");
+			return value_wrong(reason, "is a broadcast or reserved address");
 		if (byte[0] >= 224)
-			return wrong(reason, "is a multicast address");
+			return value_wrong(reason, "is a multicast address");
 		return true;
 	}
 	if (memcmp(byte, loopback, sizeof(loopback)) == 0)
-		return wrong(reason, "is the loopback address");
+		return value_wrong(reason, "is the loopback address");
 	if (memcmp(byte, mapped, sizeof(mapped)) == 0)
-		return wrong(reason, "is an IPv4 address in IPv6 clothes");
+		return value_wrong(reason, "is an IPv4 address in IPv6 clothes");
 	if (byte[0] == 0xff)
-		return wrong(reason, "is a multicast address");
+		return value_wrong(reason, "is a multicast address");
 	return true;
 }
 
@@ -179,10 +143,11 @@ station_parse(enum family family, const char *text, union address *address, char
 	enum family found;
 
 	if (address_parse(text, &found, address) != 0)
-		return wrong(
+		return value_wrong(
 			reason, "is not an %s address", family == FAMILY_IPV4 ? "IPv4" : "IPv6");
 	if (found != family)
-		return wrong(reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
+		return value_wrong(
+			reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
 	return unicast_check(family, address, reason);
 }
 
@@ -212,10 +177,10 @@ address_list_parse(
 		size_t length = strcspn(text, " \t");
 
 		if (*count == list_max)
-			return wrong(reason, "holds more than %u addresses", list_max);
+			return value_wrong(reason, "holds more than %u addresses", list_max);
 		snprintf(one, sizeof(one), "%.*s", (int)RTE_MIN(length, sizeof(one) - 1), text);
 		if (!station_parse(FAMILY_IPV4, one, &address, inner))
-			return wrong(reason, "is wrong: \"%s\" %s", one, inner);
+			return value_wrong(reason, "is wrong: \"%s\" %s", one, inner);
 		list[(*count)++] = address.v4;
 		text += length;
 	}
@@ -246,14 +211,14 @@ static bool
 interface_check(const char *name, char *reason)
 {
 	if (name[0] == '\0')
-		return wrong(reason, "names no interface");
+		return value_wrong(reason, "names no interface");
 	if (strlen(name) >= IFNAMSIZ)
-		return wrong(reason, "has an interface name over %u bytes", IFNAMSIZ - 1);
+		return value_wrong(reason, "has an interface name over %u bytes", IFNAMSIZ - 1);
 	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strpbrk(name, "/:") != NULL)
-		return wrong(reason, "has no possible interface name");
+		return value_wrong(reason, "has no possible interface name");
 	for (; *name != '\0'; name++)
 		if (!isgraph((unsigned char)*name))
-			return wrong(reason, "has no possible interface name");
+			return value_wrong(reason, "has no possible interface name");
 	return true;
 }
 
@@ -267,29 +232,29 @@ pci_parse(const char *text, char **stored, char *reason)
 	snprintf(address, sizeof(address), "%s%s", strlen(text) == strlen("BB:DD.F") ? "0000:" : "",
 		text);
 	if (strlen(text) != strlen("BB:DD.F") && strlen(text) != strlen(pattern))
-		return wrong(reason, "is not a PCI address");
+		return value_wrong(reason, "is not a PCI address");
 	for (unsigned i = 0; pattern[i] != '\0'; i++) {
 		unsigned char byte = (unsigned char)address[i];
 
 		if (pattern[i] == 'x'       ? !isxdigit(byte)
 			: pattern[i] == '7' ? byte < '0' || byte > '7'
 					    : byte != pattern[i])
-			return wrong(reason, "is not a PCI address");
+			return value_wrong(reason, "is not a PCI address");
 		address[i] = (char)tolower(byte);
 	}
 	if (strtoul(&address[strlen("DDDD:BB:")], NULL, 16) > 0x1f)
-		return wrong(reason, "has a PCI device number over 1f");
-	return text_store(stored, address, reason);
+		return value_wrong(reason, "has a PCI device number over 1f");
+	return value_text(stored, address, reason);
 }
 
 static bool
 devargs_check(const char *arguments, char *reason)
 {
 	if (!isalnum((unsigned char)arguments[0]))
-		return wrong(reason, "has no DPDK device arguments");
+		return value_wrong(reason, "has no DPDK device arguments");
 	for (; *arguments != '\0'; arguments++)
 		if (!isgraph((unsigned char)*arguments))
-			return wrong(reason, "has a blank in its DPDK device arguments");
+			return value_wrong(reason, "has a blank in its DPDK device arguments");
 	return true;
 }
 
@@ -302,7 +267,7 @@ device_parse(const struct key *key, void *object, const char *text, char *reason
 	if (strncmp(text, "kernel:", strlen("kernel:")) == 0) {
 		text += strlen("kernel:");
 		port->device = DEVICE_KERNEL;
-		return interface_check(text, reason) && text_store(&port->argument, text, reason);
+		return interface_check(text, reason) && value_text(&port->argument, text, reason);
 	}
 	if (strncmp(text, "pci:", strlen("pci:")) == 0) {
 		port->device = DEVICE_PCI;
@@ -311,9 +276,9 @@ device_parse(const struct key *key, void *object, const char *text, char *reason
 	if (strncmp(text, "dpdk:", strlen("dpdk:")) == 0) {
 		text += strlen("dpdk:");
 		port->device = DEVICE_DPDK;
-		return devargs_check(text, reason) && text_store(&port->argument, text, reason);
+		return devargs_check(text, reason) && value_text(&port->argument, text, reason);
 	}
-	return wrong(reason, "is no kind of device");
+	return value_wrong(reason, "is no kind of device");
 }
 
 static bool
@@ -327,29 +292,14 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 	else if (strcmp(text, "qube") == 0)
 		port->role = ROLE_QUBE;
 	else
-		return wrong(reason, "is no role");
-	return true;
-}
-
-bool
-name_check(const char *name, char *reason)
-{
-	if (name[0] == '\0')
-		return wrong(reason, "is empty");
-	if (strlen(name) >= NAME_SIZE)
-		return wrong(reason, "is longer than %u bytes", NAME_SIZE - 1);
-	if (!isalnum((unsigned char)name[0]))
-		return wrong(reason, "does not start with a letter or digit");
-	for (; *name != '\0'; name++)
-		if (!isalnum((unsigned char)*name) && strchr("-_.", *name) == NULL)
-			return wrong(reason, "holds something else than letters, digits and - _ .");
+		return value_wrong(reason, "is no role");
 	return true;
 }
 
 static bool
 qube_name_parse(const struct key *key, void *object, const char *text, char *reason)
 {
-	if (!name_check(text, reason))
+	if (!value_name(text, reason))
 		return false;
 	snprintf((char *)object + key->offset, NAME_SIZE, "%s", text);
 	return true;
@@ -371,9 +321,9 @@ mss_clamp_parse(const struct key *key, void *object, const char *text, char *rea
 	} else if (strcmp(text, "mtu") == 0) {
 		port->mss_clamp = MSS_CLAMP_MTU;
 	} else if (!isdigit((unsigned char)text[0])) {
-		return wrong(reason, "is neither off, nor mtu, nor a number");
+		return value_wrong(reason, "is neither off, nor mtu, nor a number");
 	} else {
-		if (!decimal_parse(text, MSS_MIN, MSS_MAX, &mss, reason))
+		if (!value_decimal(text, MSS_MIN, MSS_MAX, &mss, reason))
 			return false;
 		port->mss_clamp = MSS_CLAMP_FIXED;
 	}
@@ -392,12 +342,12 @@ host_bits_check(
 	if (bits - link->length < 2) /* point to point (RFC 3021, RFC 6164), or a single address */
 		return true;
 	if (address_equal(address, &link->address))
-		return wrong(reason, "is the network itself, not an address in it");
+		return value_wrong(reason, "is the network itself, not an address in it");
 	if (family == FAMILY_IPV6)
 		return true;
 	host = UINT32_MAX >> link->length;
 	if ((rte_be_to_cpu_32(address->v4) & host) == host)
-		return wrong(reason, "is the broadcast address of its network");
+		return value_wrong(reason, "is the broadcast address of its network");
 	return true;
 }
 
@@ -413,21 +363,21 @@ port_address_parse(const struct key *key, void *object, const char *text, char *
 	int error;
 
 	if (slash == NULL)
-		return wrong(reason, "has no /LENGTH");
+		return value_wrong(reason, "has no /LENGTH");
 	snprintf(host, sizeof(host), "%.*s", (int)RTE_MIN((size_t)(slash - text), sizeof(host) - 1),
 		text);
 	if (!station_parse(family, host, &address, reason))
 		return false;
 	if (address_is_link_local(family, &address))
-		return wrong(reason, "is a link-local address");
+		return value_wrong(reason, "is a link-local address");
 	error = prefix_parse(text, &family, &link);
 	if (error == -ERANGE)
-		return wrong(
+		return value_wrong(
 			reason, "has a prefix length over %u", family == FAMILY_IPV4 ? 32 : 128);
 	if (error != 0)
-		return wrong(reason, "has no number as its prefix length");
+		return value_wrong(reason, "has no number as its prefix length");
 	if (link.length == 0)
-		return wrong(reason, "has prefix length 0: everything would be on the link");
+		return value_wrong(reason, "has prefix length 0: everything would be on the link");
 	if (!host_bits_check(family, &address, &link, reason))
 		return false;
 	port->has[family] = true;
@@ -454,11 +404,11 @@ qube_address_parse(const struct key *key, void *object, const char *text, char *
 	union address address;
 
 	if (strchr(text, '/') != NULL)
-		return wrong(reason, "has a prefix length, a qube has single addresses");
+		return value_wrong(reason, "has a prefix length, a qube has single addresses");
 	if (!station_parse(key->family, text, &address, reason))
 		return false;
 	if (address_is_link_local(key->family, &address))
-		return wrong(reason, "is a link-local address");
+		return value_wrong(reason, "is a link-local address");
 	qube->has[key->family] = true;
 	qube->address[key->family] = address;
 	return true;
@@ -473,19 +423,19 @@ mac_parse(const struct key *key, void *object, const char *text, char *reason)
 
 	(void)key;
 	if (strlen(text) != strlen("xx:xx:xx:xx:xx:xx"))
-		return wrong(reason, "is not a MAC");
+		return value_wrong(reason, "is not a MAC");
 	for (unsigned i = 0; i < sizeof(mac); i++) {
 		const char *pair = text + 3 * i;
 
 		if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1]) ||
 			(i < 5 && pair[2] != ':'))
-			return wrong(reason, "is not a MAC");
+			return value_wrong(reason, "is not a MAC");
 		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
 	}
 	if (mac[0] & 1)
-		return wrong(reason, "is a multicast MAC");
+		return value_wrong(reason, "is a multicast MAC");
 	if (memcmp(mac, none, sizeof(mac)) == 0)
-		return wrong(reason, "is no station's MAC");
+		return value_wrong(reason, "is no station's MAC");
 	memcpy(qube->mac, mac, sizeof(mac));
 	qube->has_mac = true;
 	return true;
@@ -497,7 +447,7 @@ rules_path_parse(const struct key *key, void *object, const char *text, char *re
 	struct conf_qube *qube = object;
 
 	(void)key;
-	return text_store(&qube->rules_path, text, reason);
+	return value_text(&qube->rules_path, text, reason);
 }
 
 static bool
@@ -513,7 +463,7 @@ filter_parse(const struct key *key, void *object, const char *text, char *reason
 	else if (strcmp(text, "none") == 0)
 		qube->filter = FILTER_NONE;
 	else
-		return wrong(reason, "is no filter");
+		return value_wrong(reason, "is no filter");
 	return true;
 }
 
@@ -523,13 +473,7 @@ forward_type_parse(const struct key *key, void *object, const char *text, char *
 	struct conf_forward *forward = object;
 
 	(void)key;
-	if (strcmp(text, "external") == 0)
-		forward->side = FORWARD_EXTERNAL;
-	else if (strcmp(text, "internal") == 0)
-		forward->side = FORWARD_INTERNAL;
-	else
-		return wrong(reason, "is no type of forward");
-	return true;
+	return value_forward_side(text, &forward->side, reason);
 }
 
 static bool
@@ -538,13 +482,7 @@ forward_proto_parse(const struct key *key, void *object, const char *text, char 
 	struct conf_forward *forward = object;
 
 	(void)key;
-	if (strcmp(text, "tcp") == 0)
-		forward->protocol = IPPROTO_TCP;
-	else if (strcmp(text, "udp") == 0)
-		forward->protocol = IPPROTO_UDP;
-	else
-		return wrong(reason, "has no ports to forward");
-	return true;
+	return value_forward_protocol(text, &forward->protocol, reason);
 }
 
 static bool
@@ -560,7 +498,7 @@ allow_proto_parse(const struct key *key, void *object, const char *text, char *r
 	else if (strcmp(text, "icmp") == 0)
 		allow->protocol = IPPROTO_ICMP;
 	else
-		return wrong(reason, "is no protocol that can be named");
+		return value_wrong(reason, "is no protocol that can be named");
 	return true;
 }
 
@@ -568,20 +506,11 @@ static bool
 srchost_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf_forward *forward = object;
-	int error = prefix_parse(text, &forward->source_family, &forward->source);
 
 	(void)key;
-	if (error == -ERANGE)
-		return wrong(reason, "has a prefix length over %u",
-			forward->source_family == FAMILY_IPV4 ? 32 : 128);
-	if (error != 0)
-		return wrong(reason, "is no address and no prefix");
-	forward->has_source = true;
-	return true;
+	forward->has_source = value_prefix(text, &forward->source_family, &forward->source, reason);
+	return forward->has_source;
 }
-
-/* The last second of the year 9999: whoever counts in milliseconds by mistake is over it. */
-#define EXPIRE_MAX UINT64_C(253402300799)
 
 static bool
 expire_parse(const struct key *key, void *object, const char *text, char *reason)
@@ -589,7 +518,7 @@ expire_parse(const struct key *key, void *object, const char *text, char *reason
 	struct conf_forward *forward = object;
 
 	(void)key;
-	return decimal_parse(text, 1, EXPIRE_MAX, &forward->expire_s, reason);
+	return value_decimal(text, 1, EXPIRE_MAX, &forward->expire_s, reason);
 }
 
 static bool
@@ -598,7 +527,7 @@ comment_parse(const struct key *key, void *object, const char *text, char *reaso
 	struct conf_forward *forward = object;
 
 	(void)key;
-	return text_store(&forward->comment, text, reason);
+	return value_text(&forward->comment, text, reason);
 }
 
 const struct key keys[KEY_COUNT] = {

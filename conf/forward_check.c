@@ -7,6 +7,7 @@
  * both. Whether one of them has expired is not looked at, so that a file does not become good or
  * bad by waiting.
  */
+#include "conf/forward_check.h"
 #include "conf/loader.h"
 
 #include <netinet/in.h>
@@ -79,6 +80,13 @@ sources_overlap(const struct conf_forward *a, const struct conf_forward *b)
 		       prefix_contains(&b->source, &a->source.address));
 }
 
+bool
+forwards_overlap(const struct conf_forward *a, const struct conf_forward *b)
+{
+	return a->side == b->side && a->protocol == b->protocol && a->first <= b->last &&
+	       b->first <= a->last && sources_overlap(a, b);
+}
+
 /* Whether everything that overlap is judged by was understood. */
 static bool
 listens(const struct section *section)
@@ -89,10 +97,7 @@ listens(const struct section *section)
 		       section->key_valid[KEY_FORWARD_SRCHOST]);
 }
 
-/* Longest text of a range of ports, with its NUL. */
-#define RANGE_TEXT_SIZE sizeof("65535-65535")
-
-static const char *
+const char *
 range_format(char text[RANGE_TEXT_SIZE], uint16_t first, uint16_t last)
 {
 	if (first == last)
@@ -118,9 +123,7 @@ overlap_check(struct loader *loader, const struct section *section)
 		if (!listens(other))
 			continue;
 		earlier = &conf->forwards[other->index];
-		if (earlier->side != forward->side || earlier->protocol != forward->protocol ||
-			earlier->first > forward->last || forward->first > earlier->last ||
-			!sources_overlap(earlier, forward))
+		if (!forwards_overlap(earlier, forward))
 			continue;
 		loader_error(loader, section->key_line[KEY_FORWARD_SRCPORTS], "srcports",
 			"%s overlaps %s of %s (line %u), and so does who may connect; allowed: "

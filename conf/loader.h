@@ -25,9 +25,6 @@ enum section_kind {
 	SECTION_KINDS
 };
 
-/* Longest reason a key's parser writes. */
-#define REASON_SIZE 160
-
 /*
  * The one table of keys. Each row is
  *
@@ -48,6 +45,15 @@ enum section_kind {
 		"an absolute path of at most 107 bytes for the control socket") \
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory") \
+	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
+		"the name or number of the group that may change things over the control socket", \
+		.offset = offsetof(struct conf, group)) \
+	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
+		"the name or number of the group that may look over the control socket", \
+		.offset = offsetof(struct conf, look_group)) \
+	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_no_parse, \
+		"yes or no: whether dpdk-telemetry.py finds sluiced", \
+		.offset = offsetof(struct conf, telemetry)) \
 	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \
 		"yes or no: whether refusals are logged", \
 		.offset = offsetof(struct conf, log_refusals)) \
@@ -187,9 +193,6 @@ const struct section *section_find(
 void loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 #define ERRORS_MAX 100
-
-/** Tell whether @p name can name a port or a qube; a reason for people when it cannot. */
-bool name_check(const char *name, char *reason);
 
 /** Tell whether @p address is an IPv6 link-local one. */
 bool address_is_link_local(enum family family, const union address *address);

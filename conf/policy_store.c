@@ -16,6 +16,8 @@
  * doubt it is raised.
  */
 #include "conf/policy_store.h"
+#include "conf/name_table.h"
+#include "conf/rule_index.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -27,56 +29,62 @@
 /* One build: from where to where. */
 struct build {
 	const struct conf *conf;
+	const struct changes *changes; /* NULL: none */
+	uint64_t now_s;
 	const struct policy *previous; /* NULL for the first */
 	const struct report *report;
 	struct policy *policy;
-	uint16_t *index;    /* of every qube of `conf` in `policy` */
-	struct rules *none; /* what unused indices share */
+	uint16_t *index;          /* of every qube of `conf` in `policy` */
+	struct name_table before; /* qubes of `previous` */
+	struct name_table now;    /* qubes of `policy` */
+	struct name_table ports;  /* ports of `conf`, by their qube */
+	struct rules *none;       /* what unused indices share */
 };
 
 static bool
-rule_equal(const struct rule *a, const struct rule *b)
+rule_is_over(const struct rule *rule, uint64_t now_s)
 {
-	bool by_prefix = a->destination == DESTINATION_IPV4 || a->destination == DESTINATION_IPV6;
-	bool by_name = a->destination == DESTINATION_NAME;
-
-	/* Not `line`: a comment more in the file is no other rule. */
-	return a->action == b->action && a->destination == b->destination &&
-	       a->protocol == b->protocol && a->dns == b->dns && a->has_ports == b->has_ports &&
-	       a->has_icmp_type == b->has_icmp_type &&
-	       (!by_prefix || (a->prefix.length == b->prefix.length &&
-				      address_equal(&a->prefix.address, &b->prefix.address))) &&
-	       (!by_name || strcmp(a->name, b->name) == 0) &&
-	       (!a->has_ports || (a->port_low == b->port_low && a->port_high == b->port_high)) &&
-	       (!a->has_icmp_type || a->icmp_type == b->icmp_type);
+	return rule->expire_s != 0 && rule->expire_s <= now_s;
 }
 
+/* Whether compiled rules are those of @p wanted that are not over. */
 static bool
-ruleset_equal(const struct ruleset *a, const struct ruleset *b)
+ruleset_equal(const struct ruleset *compiled, const struct ruleset *wanted, uint64_t now_s)
 {
-	if (a->policy != b->policy || a->count != b->count)
+	unsigned count = 0;
+
+	if (compiled->policy != wanted->policy || compiled->count > wanted->count)
 		return false;
-	for (unsigned i = 0; i < a->count; i++)
-		if (!rule_equal(&a->rules[i], &b->rules[i]))
+	for (unsigned i = 0; i < wanted->count; i++) {
+		if (rule_is_over(&wanted->rules[i], now_s))
+			continue;
+		if (count == compiled->count ||
+			!rule_same(&compiled->rules[count], &wanted->rules[i]))
 			return false;
-	return true;
+		count++;
+	}
+	return count == compiled->count;
 }
 
+/* Ends and comments are not compiled: whoever wants to know them asks where the rules come from. */
 static int
-ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset)
+ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset, uint64_t now_s)
 {
 	*copy = (struct ruleset){.policy = ruleset->policy};
-	if (ruleset->count == 0)
-		return 0;
-	copy->rules = calloc(ruleset->count, sizeof(*copy->rules));
+	copy->rules = calloc(ruleset->count + 1, sizeof(*copy->rules));
 	if (copy->rules == NULL)
 		return -ENOMEM;
-	for (; copy->count < ruleset->count; copy->count++) {
+	for (unsigned i = 0; i < ruleset->count; i++) {
 		struct rule *rule = &copy->rules[copy->count];
 
-		*rule = ruleset->rules[copy->count];
+		if (rule_is_over(&ruleset->rules[i], now_s))
+			continue;
+		*rule = ruleset->rules[i];
+		rule->expire_s = 0;
+		rule->comment = NULL;
 		if (rule->name != NULL && (rule->name = strdup(rule->name)) == NULL)
 			return -ENOMEM;
+		copy->count++;
 	}
 	return 0;
 }
@@ -94,9 +102,43 @@ rules_new(enum rules_state state)
 	return rules;
 }
 
+/*
+ * Give every rule of @p rules its counter: that of the rule before that says the same, or a new
+ * one. Rules that were moved past others keep theirs, as long as no two say the same; of those that
+ * do, the first gets the counter of the first.
+ * @param before may be NULL
+ */
+static int
+hits_fill(struct rules *rules, const struct rules *before)
+{
+	unsigned count = rules->ruleset.count;
+	const struct rules *old = before != NULL && before->hits != NULL ? before : NULL;
+	struct rule_index index;
+	int error;
+
+	rules->hits = calloc(count + 1, sizeof(struct hits *));
+	error = rules->hits != NULL ? rule_index_create(&index, old != NULL ? &old->ruleset : NULL)
+				    : -ENOMEM;
+	if (error != 0)
+		return error;
+	for (unsigned i = 0; i < count; i++) {
+		int same = rule_index_take(&index, &rules->ruleset.rules[i]);
+
+		rules->hits[i] = same >= 0 ? hits_ref(old->hits[same]) : hits_new();
+		if (rules->hits[i] == NULL)
+			error = -ENOMEM;
+	}
+	rules->hits[count] = old != NULL && old->ruleset.policy == rules->ruleset.policy
+				     ? hits_ref(old->hits[old->ruleset.count])
+				     : hits_new();
+	rule_index_free(&index);
+	return rules->hits[count] != NULL ? error : -ENOMEM;
+}
+
 /* @param out NULL without memory for the bookkeeping; RULES_BAD when the compiler refuses */
 static int
-rules_compile(const struct build *build, const struct conf_qube *qube, struct rules **out)
+rules_compile(const struct build *build, const struct conf_qube *qube, const struct ruleset *wanted,
+	const struct rules *before, struct rules **out)
 {
 	struct rules *rules = rules_new(RULES_VALID);
 	int error;
@@ -104,7 +146,9 @@ rules_compile(const struct build *build, const struct conf_qube *qube, struct ru
 	*out = rules;
 	if (rules == NULL)
 		return -ENOMEM;
-	error = ruleset_copy(&rules->ruleset, &qube->ruleset);
+	error = ruleset_copy(&rules->ruleset, wanted, build->now_s);
+	if (error == 0)
+		error = hits_fill(rules, before);
 	if (error != 0)
 		return error;
 	build->policy->compiled++;
@@ -125,18 +169,20 @@ static int
 rules_take(const struct build *build, const struct conf_qube *qube, struct rules *before,
 	struct rules **out)
 {
+	struct qube_rules wanted = changes_rules(build->changes, qube);
 	int error = 0;
 
-	if (before != NULL && before->state == qube->state &&
-		(qube->state != RULES_VALID || ruleset_equal(&before->ruleset, &qube->ruleset))) {
+	if (before != NULL && before->state == wanted.state &&
+		(wanted.state != RULES_VALID ||
+			ruleset_equal(&before->ruleset, wanted.ruleset, build->now_s))) {
 		*out = rules_ref(before);
 		return 0;
 	}
-	if (qube->state != RULES_VALID) {
-		*out = rules_new(qube->state);
+	if (wanted.state != RULES_VALID) {
+		*out = rules_new(wanted.state);
 		return *out == NULL ? -ENOMEM : 0;
 	}
-	error = rules_compile(build, qube, out);
+	error = rules_compile(build, qube, wanted.ruleset, before, out);
 	if (error == 0 && (*out)->state == RULES_BAD && before != NULL &&
 		before->state == RULES_BAD) {
 		rules_unref(*out);
@@ -145,26 +191,31 @@ rules_take(const struct build *build, const struct conf_qube *qube, struct rules
 	return error;
 }
 
-static uint16_t
-port_of_qube(const struct conf *conf, const char *qube)
+/* Make the tables of names that are known before the policy is. */
+static int
+names_enter(struct build *build)
 {
-	for (unsigned i = 0; i < conf->port_count; i++)
-		if (conf->ports[i].role == ROLE_QUBE && strcmp(conf->ports[i].qube, qube) == 0)
-			return (uint16_t)i;
-	return PORT_NONE;
-}
+	const struct conf *conf = build->conf;
+	const struct policy *previous = build->previous;
+	unsigned before = previous != NULL ? previous->qube_count : 0;
 
-static uint16_t
-qube_by_name(const struct policy *policy, const char *name)
-{
-	for (unsigned i = 0; policy != NULL && name[0] != '\0' && i < policy->qube_count; i++)
-		if (strcmp(policy->qubes[i].name, name) == 0)
-			return (uint16_t)i;
-	return QUBE_NONE;
+	if (name_table_create(&build->before, before) != 0 ||
+		name_table_create(&build->now, conf->qube_count) != 0 ||
+		name_table_create(&build->ports, conf->port_count) != 0)
+		return -ENOMEM;
+	for (unsigned i = 0; i < before; i++)
+		if (previous->qubes[i].name[0] != '\0')
+			name_table_add(&build->before, previous->qubes[i].name, (uint16_t)i);
+	for (unsigned i = 0; i < conf->port_count; i++)
+		if (conf->ports[i].role == ROLE_QUBE)
+			name_table_add(&build->ports, conf->ports[i].qube, (uint16_t)i);
+	return 0;
 }
+_Static_assert(PORT_NONE == UINT16_MAX && QUBE_NONE == UINT16_MAX,
+	"what is not in a table of names is none");
 
 static void
-port_fill(struct policy_port *port, const struct policy *policy, const struct conf_port *from)
+port_fill(struct policy_port *port, const struct build *build, const struct conf_port *from)
 {
 	memcpy(port->name, from->name, sizeof(port->name));
 	port->role = from->role;
@@ -172,7 +223,7 @@ port_fill(struct policy_port *port, const struct policy *policy, const struct co
 	port->mss = from->mss;
 	port->qube = QUBE_NONE;
 	if (from->role == ROLE_QUBE) {
-		port->qube = qube_by_name(policy, from->qube);
+		port->qube = name_table_find(&build->now, from->qube);
 		return;
 	}
 	memcpy(port->has, from->has, sizeof(port->has));
@@ -183,13 +234,16 @@ port_fill(struct policy_port *port, const struct policy *policy, const struct co
 }
 
 static void
-ports_fill(struct policy *policy, const struct conf *conf)
+ports_fill(const struct build *build)
 {
+	const struct conf *conf = build->conf;
+	struct policy *policy = build->policy;
+
 	policy->uplink = PORT_NONE;
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
-		port_fill(&policy->ports[policy->port_count++], policy, from);
+		port_fill(&policy->ports[policy->port_count++], build, from);
 		if (from->role != ROLE_UPLINK)
 			continue;
 		policy->uplink = (uint16_t)i;
@@ -210,7 +264,7 @@ indices_assign(struct build *build, bool *taken)
 
 	build->policy->qube_count = build->previous != NULL ? build->previous->qube_count : 0;
 	for (unsigned i = 0; i < conf->qube_count; i++) {
-		build->index[i] = qube_by_name(build->previous, conf->qubes[i].name);
+		build->index[i] = name_table_find(&build->before, conf->qubes[i].name);
 		if (build->index[i] != QUBE_NONE)
 			taken[build->index[i]] = true;
 	}
@@ -246,7 +300,7 @@ qube_fill(const struct build *build, const struct conf_qube *from, uint16_t inde
 	memcpy(qube->name, from->name, sizeof(qube->name));
 	memcpy(qube->has, from->has, sizeof(qube->has));
 	memcpy(qube->address, from->address, sizeof(qube->address));
-	qube->port = port_of_qube(build->conf, from->name);
+	qube->port = name_table_find(&build->ports, from->name);
 	qube->limits = from->limits;
 	qube->filter = from->filter;
 	qube->since = before != NULL ? before->since : build->policy->generation;
@@ -289,6 +343,8 @@ qubes_fill(struct build *build)
 		return -ENOMEM;
 	}
 	indices_assign(build, taken);
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		name_table_add(&build->now, conf->qubes[i].name, build->index[i]);
 	for (unsigned i = 0; error == 0 && i < conf->qube_count; i++)
 		error = qube_fill(build, &conf->qubes[i], build->index[i]);
 	for (unsigned i = 0; error == 0 && i < build->policy->qube_count; i++)
@@ -319,7 +375,7 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 static bool
 qube_resolve(const struct build *build, unsigned line, const char *name, uint16_t *index)
 {
-	*index = qube_by_name(build->policy, name);
+	*index = name_table_find(&build->now, name);
 	if (*index == QUBE_NONE)
 		report_line(
 			build->report, "%s:%u: there is no qube %s", build->conf->path, line, name);
@@ -345,6 +401,19 @@ forward_fill(const struct build *build, const struct conf_forward *from, struct 
 	return qube_resolve(build, from->line, from->qube, &forward->qube) ? 0 : -ENOENT;
 }
 
+/* The counter of a forward: the one it had before, by name. @return NULL when out of memory */
+static struct hits *
+forward_hits(const struct build *build, const struct forward *forward)
+{
+	const struct forward_table *before =
+		build->previous != NULL ? build->previous->forwards : NULL;
+
+	for (unsigned i = 0; before != NULL && i < before->count; i++)
+		if (strcmp(before->forwards[i].name, forward->name) == 0)
+			return hits_ref(before->forwards[i].hits);
+	return hits_new();
+}
+
 static int
 allow_fill(const struct build *build, const struct conf_allow *from, struct allow *allow)
 {
@@ -363,26 +432,57 @@ _Static_assert(sizeof(((struct forward *)0)->name) == NAME_SIZE &&
 		       sizeof(((struct allow *)0)->name) == NAME_SIZE,
 	"they have the names of their sections");
 
+/* Those that were added over the control socket and have a place beside the file's. */
 static int
-forwards_fill(const struct build *build, uint64_t now_s)
+changed_forwards_fill(const struct build *build, struct forward *forwards, unsigned *count)
+{
+	const struct changes *changes = build->changes;
+	char why[256];
+	int error = 0;
+
+	for (unsigned i = 0; error == 0 && changes != NULL && i < changes->forward_count; i++) {
+		const struct conf_forward *from = &changes->forwards[i]->forward;
+
+		if (*count == FORWARDS_MAX)
+			break;
+		if (changes_forward_stands(build->conf, from, build->now_s, why, sizeof(why)))
+			error = forward_fill(build, from, &forwards[(*count)++]);
+	}
+	return error;
+}
+
+static int
+forwards_fill(const struct build *build)
 {
 	const struct conf *conf = build->conf;
-	struct forward *forwards = calloc(conf->forward_count + 1, sizeof(*forwards));
+	unsigned most =
+		conf->forward_count + (build->changes != NULL ? build->changes->forward_count : 0);
+	struct forward *forwards = calloc(most + 1, sizeof(*forwards));
 	struct allow *allows = calloc(conf->allow_count + 1, sizeof(*allows));
 	int error = forwards == NULL || allows == NULL ? -ENOMEM : 0;
+	unsigned count = 0;
 
-	for (unsigned i = 0; error == 0 && i < conf->forward_count; i++) {
-		expired_report(build, &conf->forwards[i], now_s);
-		error = forward_fill(build, &conf->forwards[i], &forwards[i]);
+	for (; error == 0 && count < conf->forward_count; count++) {
+		expired_report(build, &conf->forwards[count], build->now_s);
+		error = forward_fill(build, &conf->forwards[count], &forwards[count]);
+	}
+	if (error == 0)
+		error = changed_forwards_fill(build, forwards, &count);
+	for (unsigned i = 0; error == 0 && i < count; i++) {
+		forwards[i].hits = forward_hits(build, &forwards[i]);
+		if (forwards[i].hits == NULL)
+			error = -ENOMEM;
 	}
 	for (unsigned i = 0; error == 0 && i < conf->allow_count; i++)
 		error = allow_fill(build, &conf->allows[i], &allows[i]);
 	if (error == 0) {
 		build->policy->forwards = forward_table_create(
-			forwards, conf->forward_count, allows, conf->allow_count, now_s);
+			forwards, count, allows, conf->allow_count, build->now_s);
 		if (build->policy->forwards == NULL)
 			error = -ENOMEM;
 	}
+	for (unsigned i = 0; forwards != NULL && i < count; i++)
+		hits_unref(forwards[i].hits);
 	free(forwards);
 	free(allows);
 	return error;
@@ -529,7 +629,7 @@ generations_fill(struct policy *policy, const struct policy *previous)
 }
 
 static int
-policy_fill(struct build *build, uint64_t now_s)
+policy_fill(struct build *build)
 {
 	struct policy *policy = build->policy;
 	const struct conf *conf = build->conf;
@@ -545,11 +645,13 @@ policy_fill(struct build *build, uint64_t now_s)
 	if (policy->ports == NULL || policy->timeouts == NULL)
 		return -ENOMEM;
 	*policy->timeouts = conf->timeouts;
-	error = qubes_fill(build);
+	error = names_enter(build);
+	if (error == 0)
+		error = qubes_fill(build);
 	if (error != 0)
 		return error;
-	ports_fill(policy, conf);
-	error = forwards_fill(build, now_s);
+	ports_fill(build);
+	error = forwards_fill(build);
 	if (error == 0)
 		error = policy_index(policy);
 	if (error == 0)
@@ -571,15 +673,30 @@ int
 policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
 	const struct report *report, struct policy **out)
 {
-	struct build build = {.conf = conf, .previous = previous, .report = report};
+	return policy_build_changed(conf, NULL, previous, now_s, report, out);
+}
+
+int
+policy_build_changed(const struct conf *conf, const struct changes *changes,
+	const struct policy *previous, uint64_t now_s, const struct report *report,
+	struct policy **out)
+{
+	struct build build = {.conf = conf,
+		.changes = changes,
+		.now_s = now_s,
+		.previous = previous,
+		.report = report};
 	int error = -ENOMEM;
 
 	*out = NULL;
 	build.policy = calloc(1, sizeof(*build.policy));
 	if (build.policy != NULL)
-		error = policy_fill(&build, now_s);
+		error = policy_fill(&build);
 	rules_unref(build.none);
 	free(build.index);
+	name_table_free(&build.before);
+	name_table_free(&build.now);
+	name_table_free(&build.ports);
 	if (error != 0) {
 		report_line(report, "%s: %s", conf->path, error_reason(error));
 		policy_free(build.policy);

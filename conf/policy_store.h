@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "conf/conf.h"
+#include "conf/changes.h"
 
 /**
  * Build a snapshot of a configuration. Port indices are those of `conf->ports`. Qubes keep the
@@ -23,3 +23,13 @@
  */
 int policy_build(const struct conf *conf, const struct policy *previous, uint64_t now_s,
 	const struct report *report, struct policy **out);
+
+/**
+ * The same of a configuration and what was changed over the control socket. Rules whose time is
+ * over are left out: rules are numbered as those are that are left. Changes about qubes that are
+ * not configured do nothing, nor do forwards that do not stand (changes_forward_stands).
+ * @param changes NULL: none
+ */
+int policy_build_changed(const struct conf *conf, const struct changes *changes,
+	const struct policy *previous, uint64_t now_s, const struct report *report,
+	struct policy **out);

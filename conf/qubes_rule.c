@@ -8,10 +8,15 @@
  * tokens, exactly one `=` in each, known keys, none twice. Whatever is not understood refuses the
  * whole source, so guessing would only hide a mistake that widens or narrows a policy.
  *
+ * Over the control socket and from imports come the same rules as people type them (rule_text.h):
+ * with quotes, as many blanks as they like, an end and a comment. Those have another reader of
+ * tokens, and the same table.
+ *
  * Keys are one table, in any order in the text. Each parser looks at its own value only; what keys
  * demand of each other is checked once at the end, so that the order of tokens never matters.
  */
-#include "conf/conf.h"
+#include "conf/rule_text.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -32,9 +37,10 @@ enum rule_key {
 	KEY_SPECIALTARGET,
 	KEY_DSTPORTS,
 	KEY_ICMPTYPE,
-	/* known, but not rules of a packet filter: refused with the reason in the table */
+	/* as people type it only, else refused with the reason in the table */
 	KEY_EXPIRE,
 	KEY_COMMENT,
+	/* known, but not rules of a packet filter: refused */
 	KEY_FORWARDTYPE,
 	KEY_SRCHOST,
 	KEY_SRCPORTS,
@@ -43,6 +49,8 @@ enum rule_key {
 
 struct parser {
 	enum rule_tree tree;
+	bool typed; /* by people: with ends and comments */
+	uint64_t now_s;
 	struct rule *rule;
 	unsigned seen; /* bit per enum rule_key */
 	char *error;
@@ -129,7 +137,12 @@ dsthost_parse(struct parser *parser, const char *value)
 	 * match nothing, so that one of them does not take the qube's other rules away.
 	 */
 	size_t length = strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-._");
+	struct prefix prefix;
+	enum family family;
 
+	/* qvm-firewall takes addresses here as well, and makes them what they are. */
+	if (parser->typed && prefix_parse(value, &family, &prefix) != -EINVAL)
+		return destination_parse(parser, value, family);
 	if (value[length] != '\0')
 		return refuse(parser,
 			"dsthost: \"%.*s\" is not a host name; allowed: a-z 0-9 - . _", QUOTE_MAX,
@@ -227,10 +240,31 @@ icmptype_parse(struct parser *parser, const char *value)
 	return 0;
 }
 
+static int
+expire_parse(struct parser *parser, const char *value)
+{
+	char reason[REASON_SIZE];
+
+	if (!value_expire(value, parser->now_s, &parser->rule->expire_s, reason))
+		return refuse(parser, "expire: \"%.*s\" %s; allowed: a unix time, or +SECONDS",
+			QUOTE_MAX, value, reason);
+	return 0;
+}
+
+static int
+comment_parse(struct parser *parser, const char *value)
+{
+	char reason[REASON_SIZE];
+
+	if (!value_comment(&parser->rule->comment, value, reason))
+		return refuse(parser, "comment: \"%.*s\" %s", QUOTE_MAX, value, reason);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int (*parse)(struct parser *parser, const char *value);
-	const char *refusal; /* why a known key is not taken */
+	const char *refusal; /* why a known key is not taken; of one with a parser: strictly */
 } rule_keys[RULE_KEYS] = {
 	[KEY_ACTION] = {"action", action_parse, NULL},
 	[KEY_DST4] = {"dst4", dst4_parse, NULL},
@@ -240,8 +274,9 @@ static const struct {
 	[KEY_SPECIALTARGET] = {"specialtarget", specialtarget_parse, NULL},
 	[KEY_DSTPORTS] = {"dstports", dstports_parse, NULL},
 	[KEY_ICMPTYPE] = {"icmptype", icmptype_parse, NULL},
-	[KEY_EXPIRE] = {"expire", NULL, "a rule with an end cannot be given here"},
-	[KEY_COMMENT] = {"comment", NULL, "not part of a rule here; write a # line of its own"},
+	[KEY_EXPIRE] = {"expire", expire_parse, "a rule with an end cannot be given here"},
+	[KEY_COMMENT] = {"comment", comment_parse,
+		"not part of a rule here; write a # line of its own"},
 	[KEY_FORWARDTYPE] = {"forwardtype", NULL,
 		"belongs to a port forward, not to a filter rule"},
 	[KEY_SRCHOST] = {"srchost", NULL, "belongs to a port forward, not to a filter rule"},
@@ -249,10 +284,30 @@ static const struct {
 };
 
 static int
+value_take(struct parser *parser, const char *name, const char *value)
+{
+	unsigned key;
+
+	for (key = 0; key < RULE_KEYS; key++)
+		if (strcmp(name, rule_keys[key].name) == 0)
+			break;
+	if (key == RULE_KEYS)
+		return refuse(parser,
+			"syntax: unknown key \"%.*s\"; allowed: action, dst4, dst6, dsthost, "
+			"proto, specialtarget, dstports, icmptype%s",
+			QUOTE_MAX, name, parser->typed ? ", expire, comment" : "");
+	if (SEEN(parser, key))
+		return refuse(parser, "%s: stands twice in one rule", rule_keys[key].name);
+	if (rule_keys[key].parse == NULL || (rule_keys[key].refusal != NULL && !parser->typed))
+		return refuse(parser, "%s: %s", rule_keys[key].name, rule_keys[key].refusal);
+	parser->seen |= 1u << key;
+	return rule_keys[key].parse(parser, value);
+}
+
+static int
 token_parse(struct parser *parser, char *token)
 {
 	char *equals = strchr(token, '=');
-	unsigned key;
 
 	if (*token == '\0')
 		return refuse(parser, "syntax: a rule is KEY=VALUE tokens with one space between "
@@ -262,20 +317,7 @@ token_parse(struct parser *parser, char *token)
 	if (strchr(equals + 1, '=') != NULL)
 		return refuse(parser, "syntax: \"%.*s\" has more than one \"=\"", QUOTE_MAX, token);
 	*equals = '\0';
-	for (key = 0; key < RULE_KEYS; key++)
-		if (strcmp(token, rule_keys[key].name) == 0)
-			break;
-	if (key == RULE_KEYS)
-		return refuse(parser,
-			"syntax: unknown key \"%.*s\"; allowed: action, dst4, dst6, dsthost, "
-			"proto, specialtarget, dstports, icmptype",
-			QUOTE_MAX, token);
-	if (SEEN(parser, key))
-		return refuse(parser, "%s: stands twice in one rule", rule_keys[key].name);
-	if (rule_keys[key].parse == NULL)
-		return refuse(parser, "%s: %s", rule_keys[key].name, rule_keys[key].refusal);
-	parser->seen |= 1u << key;
-	return rule_keys[key].parse(parser, equals + 1);
+	return value_take(parser, token, equals + 1);
 }
 
 /* What the keys of one rule demand of each other. */
@@ -318,27 +360,60 @@ tokens_parse(struct parser *parser, char *text)
 	return error != 0 ? error : rule_check(parser);
 }
 
+static int
+typed_parse(struct parser *parser, char *text)
+{
+	char *key, *value;
+	int result;
+
+	while ((result = rule_token_next(&text, &key, &value, parser->error, parser->error_size)) >
+		0) {
+		result = value_take(parser, key, value);
+		if (result != 0)
+			return result;
+	}
+	return result != 0 ? result : rule_check(parser);
+}
+
+static int
+text_parse(struct parser *parser, const char *text)
+{
+	size_t length = strnlen(text, RULE_TEXT_MAX + 1);
+	char *copy;
+	int result;
+
+	*parser->rule = (struct rule){0};
+	if (length > RULE_TEXT_MAX)
+		return refuse(parser, "syntax: longer than %u bytes", RULE_TEXT_MAX);
+	copy = strndup(text, length);
+	if (copy == NULL)
+		return refuse(parser, "syntax: out of memory");
+	result = parser->typed ? typed_parse(parser, copy) : tokens_parse(parser, copy);
+	free(copy);
+	if (result != 0)
+		rule_clear(parser->rule);
+	return result;
+}
+
 int
 qubes_rule_parse(
 	const char *text, enum rule_tree tree, struct rule *rule, char *error, size_t error_size)
 {
 	struct parser parser = {
 		.tree = tree, .rule = rule, .error = error, .error_size = error_size};
-	size_t length = strnlen(text, RULE_TEXT_MAX + 1);
-	char *copy;
-	int result;
 
-	*rule = (struct rule){0};
-	if (length > RULE_TEXT_MAX)
-		return refuse(&parser, "syntax: longer than %u bytes", RULE_TEXT_MAX);
-	copy = strndup(text, length);
-	if (copy == NULL)
-		return refuse(&parser, "syntax: out of memory");
-	result = tokens_parse(&parser, copy);
-	free(copy);
-	if (result != 0) {
-		free(rule->name);
-		*rule = (struct rule){0};
-	}
-	return result;
+	return text_parse(&parser, text);
+}
+
+int
+rule_parse(const char *text, uint64_t now_s, struct rule *rule, char *error, size_t error_size)
+{
+	struct parser parser = {.tree = RULE_TREE_BOTH,
+		.typed = true,
+		.now_s = now_s,
+		.rule = rule,
+		.error = error,
+		.error_size = error_size};
+
+	return text_parse(&parser, text);
 }

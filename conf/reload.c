@@ -75,6 +75,19 @@ numbers_compare(struct reload *reload, enum key_id id, unsigned running, unsigne
 }
 
 static void
+group_compare(struct reload *reload, enum key_id id, const struct conf_group *running,
+	const struct conf_group *wanted)
+{
+	char old[VALUE_SIZE] = "none", new[VALUE_SIZE] = "none";
+
+	if (running->set)
+		snprintf(old, sizeof(old), "%u", running->id);
+	if (wanted->set)
+		snprintf(new, sizeof(new), "%u", wanted->id);
+	value_compare(reload, SECTION_SLUICE, "", id, old, new);
+}
+
+static void
 sluice_compare(struct reload *reload)
 {
 	const struct conf *running = reload->running, *wanted = reload->wanted;
@@ -85,6 +98,10 @@ sluice_compare(struct reload *reload)
 		wanted->socket_path);
 	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_STATE_DIR, running->state_dir,
 		wanted->state_dir);
+	group_compare(reload, KEY_SLUICE_GROUP, &running->group, &wanted->group);
+	group_compare(reload, KEY_SLUICE_LOOK_GROUP, &running->look_group, &wanted->look_group);
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_TELEMETRY,
+		running->telemetry ? "yes" : "no", wanted->telemetry ? "yes" : "no");
 }
 
 /* An address that may be absent. @param link NULL, or the network whose length belongs to it */

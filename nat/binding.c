@@ -33,6 +33,7 @@
 #include <netinet/in.h>
 #include <stdatomic.h>
 
+#include <rte_branch_prediction.h>
 #include <rte_malloc.h>
 
 #define PORTS 65536U
@@ -127,6 +128,9 @@ struct search {
 	const struct flow_secret *secret;
 	struct bindings *bindings;
 	const struct port_set *reserved;
+	const struct binding_trial *trial;
+	enum family family;
+	uint8_t protocol;
 	struct port_range class;
 	uint64_t seed;
 	uint32_t inside; /* qube and port, as INSIDE() */
@@ -146,6 +150,9 @@ search_begin(struct binding_table *table, const struct binding_request *request)
 		.secret = &table->secret,
 		.bindings = &table->bindings[request->family][bindings_index(request->protocol)],
 		.reserved = request->reserved,
+		.trial = request->trial,
+		.family = request->family,
+		.protocol = request->protocol,
 		.class = class,
 		.seed = hash_pair(inside, (uint64_t)request->family << 8 | request->protocol,
 			secret[1], secret[0]),
@@ -168,6 +175,28 @@ search_hint(const struct search *search)
 	return &search->bindings->hint[hash_range(search->seed, HINTS)];
 }
 
+/* How many references on an external port a trial has given back. */
+static uint32_t
+trial_given(const struct binding_trial *trial, enum family family, uint8_t protocol, uint16_t port)
+{
+	uint32_t given = 0;
+
+	for (unsigned i = 0; i < trial->count; i++)
+		given += trial->given[i].family == family &&
+			 bindings_index(trial->given[i].protocol) == bindings_index(protocol) &&
+			 trial->given[i].external == rte_cpu_to_be_16(port);
+	return given;
+}
+
+/* A word as a trial sees it. */
+static uint64_t
+trial_word(const struct search *search, uint16_t port, uint64_t word)
+{
+	uint32_t given = trial_given(search->trial, search->family, search->protocol, port);
+
+	return REFERENCES(word) > given ? word - given : 0;
+}
+
 /* Add a reference to the binding at @p port if it is the pair's. @return 0, -ENOENT, -EADDRINUSE */
 static int
 word_join(const struct search *search, uint16_t port)
@@ -175,6 +204,10 @@ word_join(const struct search *search, uint16_t port)
 	_Atomic uint64_t *binding = &search->bindings->word[port];
 	uint64_t word = atomic_load_explicit(binding, memory_order_relaxed);
 
+	if (unlikely(search->trial != NULL)) {
+		word = trial_word(search, port, word);
+		return word != 0 && INSIDE(word) == search->inside ? 0 : -ENOENT;
+	}
 	while (word != 0 && INSIDE(word) == search->inside) {
 		if (REFERENCES(word) == REFERENCES_MAX)
 			return -EADDRINUSE;
@@ -191,11 +224,14 @@ word_claim(const struct search *search, uint16_t port)
 {
 	_Atomic uint64_t *binding = &search->bindings->word[port];
 	_Atomic uint16_t *displaced = &search->bindings->displaced[search->port];
-	uint64_t word = 0;
+	uint64_t word = atomic_load_explicit(binding, memory_order_relaxed);
 
-	if (atomic_load_explicit(binding, memory_order_relaxed) != 0 ||
-		(search->reserved != NULL && port_set_has(search->reserved, port)))
+	if (unlikely(search->trial != NULL))
+		word = trial_word(search, port, word);
+	if (word != 0 || (search->reserved != NULL && port_set_has(search->reserved, port)))
 		return false;
+	if (unlikely(search->trial != NULL))
+		return true;
 	/* Counted before it can be found, so that nobody overlooks a binding that is there. */
 	if (port != search->port)
 		atomic_fetch_add_explicit(displaced, 1, memory_order_seq_cst);
@@ -239,7 +275,7 @@ search_claim(const struct search *search, uint16_t *port, bool *fresh)
 		*port = search_port(search, step);
 		*fresh = word_claim(search, *port);
 		if (*fresh) {
-			if (*port != search->port)
+			if (*port != search->port && search->trial == NULL)
 				atomic_store_explicit(
 					search_hint(search), *port, memory_order_relaxed);
 			return 0;
@@ -338,6 +374,17 @@ binding_release(
 }
 
 bool
+binding_is_last(const struct binding_table *bindings, enum family family, uint8_t protocol,
+	rte_be16_t external, const struct binding_trial *trial)
+{
+	const struct bindings *table = &bindings->bindings[family][bindings_index(protocol)];
+	uint16_t port = rte_be_to_cpu_16(external);
+	uint64_t word = atomic_load_explicit(&table->word[port], memory_order_relaxed);
+
+	return REFERENCES(word) <= trial_given(trial, family, protocol, port);
+}
+
+bool
 binding_find(const struct binding_table *bindings, enum family family, uint8_t protocol,
 	rte_be16_t external, uint16_t *qube, rte_be16_t *port)
 {
@@ -353,12 +400,13 @@ binding_find(const struct binding_table *bindings, enum family family, uint8_t p
 }
 
 int
-binding_tcp(struct flow_table *table, const struct flow_secret *secret,
-	const struct port_set *reserved, struct tuple *reply)
+binding_tcp_without(struct flow_table *table, const struct flow_secret *secret,
+	const struct port_set *reserved, const struct flow_gone *gone, struct tuple *reply)
 {
 	static const struct port_range class = {CLASS_BOUNDARY, PORTS - CLASS_BOUNDARY};
 	/* With a counter (RFC 6056 algorithm 3): whoever wants the same port walks elsewhere. */
 	uint64_t seed = flow_hash(secret, reply) + flow_opened(table);
+	const struct flow *flow;
 	enum direction direction;
 
 	for (unsigned step = 0; step < PROBES; step++) {
@@ -369,8 +417,18 @@ binding_tcp(struct flow_table *table, const struct flow_secret *secret,
 			(reserved != NULL &&
 				port_set_has(reserved, rte_be_to_cpu_16(reply->destination_port))))
 			continue;
-		if (flow_lookup(table, reply, flow_hash(secret, reply), &direction) == NULL)
+		flow = flow_lookup(table, reply, flow_hash(secret, reply), &direction);
+		if (flow == NULL || flow_is_gone(gone, flow))
 			return 0;
 	}
 	return -EADDRINUSE;
+}
+
+int
+binding_tcp(struct flow_table *table, const struct flow_secret *secret,
+	const struct port_set *reserved, struct tuple *reply)
+{
+	static const struct flow_gone none;
+
+	return binding_tcp_without(table, secret, reserved, &none, reply);
 }

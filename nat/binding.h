@@ -30,13 +30,27 @@ struct binding_table;
 struct binding_table *binding_table_create(const struct flow_secret *secret, int socket_id);
 void binding_table_free(struct binding_table *bindings);
 
+/*
+ * For questions that change nothing: nothing is taken, the answer is what it would be. References
+ * that flows would have given back before are not counted.
+ */
+struct binding_trial {
+	unsigned count;
+	struct {
+		enum family family;
+		uint8_t protocol;
+		rte_be16_t external;
+	} given[FLOW_GONE_MAX];
+};
+
 /* Who wants an external port. */
 struct binding_request {
 	enum family family;
 	uint8_t protocol; /* IPPROTO_UDP, or IPPROTO_ICMP and IPPROTO_ICMPV6 for identifiers */
 	uint16_t qube;    /* its index */
 	rte_be16_t port;  /* its own port or identifier */
-	const struct port_set *reserved; /* not to be handed out; NULL: none */
+	const struct port_set *reserved;   /* not to be handed out; NULL: none */
+	const struct binding_trial *trial; /* NULL: for real */
 };
 
 /**
@@ -87,6 +101,10 @@ int binding_take_exact(struct binding_table *bindings, const struct binding_requ
 uint16_t binding_release(
 	struct binding_table *bindings, enum family family, uint8_t protocol, rte_be16_t external);
 
+/** Whether a binding would be over with the references that @p trial has given back. */
+bool binding_is_last(const struct binding_table *bindings, enum family family, uint8_t protocol,
+	rte_be16_t external, const struct binding_trial *trial);
+
 /**
  * Find out whose binding an external port is.
  * @param qube, port out: its index, and its own port in network order
@@ -105,3 +123,7 @@ bool binding_find(const struct binding_table *bindings, enum family family, uint
  */
 int binding_tcp(struct flow_table *table, const struct flow_secret *secret,
 	const struct port_set *reserved, struct tuple *reply);
+
+/** The same, if the flows that are @p gone were closed. */
+int binding_tcp_without(struct flow_table *table, const struct flow_secret *secret,
+	const struct port_set *reserved, const struct flow_gone *gone, struct tuple *reply);

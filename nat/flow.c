@@ -294,13 +294,11 @@ flow_lookup_burst(struct flow_table *table, struct rte_mbuf *const *burst, unsig
 	}
 }
 
-/* Put an entry under a hash. @return 0, or -ENOSPC when both buckets are full */
-static int
-table_insert(struct flow_table *table, uint64_t hash, uint32_t entry)
+/* The bucket that a new entry goes into; it may be full, and then so are both. */
+static inline struct bucket *
+bucket_choose(const struct flow_table *table, struct bucket *home, uint64_t hash)
 {
-	struct bucket *home = bucket_home(table, hash);
 	struct bucket *bucket = home;
-	unsigned position;
 
 	if (unlikely(__builtin_popcount(home->used) >= BUCKET_CROWDED)) {
 		struct bucket *other = bucket_other(table, hash);
@@ -309,6 +307,17 @@ table_insert(struct flow_table *table, uint64_t hash, uint32_t entry)
 			home->overflow < UINT16_MAX)
 			bucket = other;
 	}
+	return bucket;
+}
+
+/* Put an entry under a hash. @return 0, or -ENOSPC when both buckets are full */
+static int
+table_insert(struct flow_table *table, uint64_t hash, uint32_t entry)
+{
+	struct bucket *home = bucket_home(table, hash);
+	struct bucket *bucket = bucket_choose(table, home, hash);
+	unsigned position;
+
 	if (unlikely(bucket->used == BUCKET_ALL))
 		return -ENOSPC;
 	if (unlikely(bucket != home))
@@ -587,20 +596,48 @@ flow_open(struct flow_table *table, const struct tuple *original, const struct t
 	return flow;
 }
 
-struct flow *
-flow_find_evictable(
-	struct flow_table *table, uint16_t qube, bool inbound, bool half_open, unsigned probes)
+static bool
+is_taken(const struct flow_table *table, const struct tuple *tuple, uint64_t hash,
+	const struct flow_gone *gone)
+{
+	uint32_t entry = table_find(table, tuple, hash);
+
+	return entry != 0 && !flow_is_gone(gone, &table->pool[entry >> 1]);
+}
+
+int
+flow_open_check(const struct flow_table *table, const struct tuple *original,
+	const struct tuple *reply, const struct flow_gone *gone)
+{
+	uint64_t hash[2] = {
+		tuple_hash(&table->secret, original), tuple_hash(&table->secret, reply)};
+
+	if (is_taken(table, original, hash[0], gone) || is_taken(table, reply, hash[1], gone) ||
+		memcmp(original, reply, sizeof(*original)) == 0)
+		return -EEXIST;
+	if (table->free == 0 && gone->count == 0)
+		return -ENOSPC;
+	for (unsigned i = 0; i < RTE_DIM(hash); i++)
+		if (bucket_choose(table, bucket_home(table, hash[i]), hash[i])->used == BUCKET_ALL)
+			return -ENOSPC;
+	return 0;
+}
+
+static inline struct flow *
+pool_find_evictable(const struct flow_table *table, uint32_t *hand, uint16_t qube, bool inbound,
+	bool half_open, unsigned probes, const struct flow_gone *gone)
 {
 	struct flow *closing = NULL;
 
 	for (unsigned i = 0; i < probes; i++) {
 		struct flow *flow;
 
-		if (++table->eviction_hand >= table->reach)
-			table->eviction_hand = 1;
-		flow = &table->pool[table->eviction_hand];
+		if (++*hand >= table->reach)
+			*hand = 1;
+		flow = &table->pool[*hand];
 		if (flow->qube != qube || (flow->flags & FLOW_PERMISSION) != 0 ||
-			((flow->flags & FLOW_INBOUND) != 0) != inbound)
+			((flow->flags & FLOW_INBOUND) != 0) != inbound ||
+			(gone != NULL && flow_is_gone(gone, flow)))
 			continue;
 		if (half_open ? (flow->flags & FLOW_HALF_OPEN) != 0
 			      : (flow->flags & FLOW_REPLIED) == 0)
@@ -610,6 +647,23 @@ flow_find_evictable(
 			closing = flow;
 	}
 	return closing;
+}
+
+struct flow *
+flow_find_evictable(
+	struct flow_table *table, uint16_t qube, bool inbound, bool half_open, unsigned probes)
+{
+	return pool_find_evictable(
+		table, &table->eviction_hand, qube, inbound, half_open, probes, NULL);
+}
+
+const struct flow *
+flow_peek_evictable(const struct flow_table *table, uint32_t *hand, uint16_t qube, bool inbound,
+	bool half_open, unsigned probes, const struct flow_gone *gone)
+{
+	if (*hand == 0)
+		*hand = table->eviction_hand;
+	return pool_find_evictable(table, hand, qube, inbound, half_open, probes, gone);
 }
 
 void
@@ -743,6 +797,23 @@ flow_walk(struct flow_table *table, void (*visit)(void *context, struct flow *fl
 			visit(context, flow);
 		}
 	}
+}
+
+bool
+flow_walk_some(struct flow_table *table, uint32_t *cursor, unsigned places,
+	bool (*visit)(void *context, struct flow *flow), void *context)
+{
+	uint32_t index = RTE_MAX(*cursor, 1U);
+	uint32_t end = (uint32_t)RTE_MIN((uint64_t)index + places, table->reach);
+
+	while (index < end) {
+		struct flow *flow = &table->pool[index++];
+
+		if (flow->qube != QUBE_NONE && !visit(context, flow))
+			break;
+	}
+	*cursor = index;
+	return index < table->reach;
 }
 
 uint32_t

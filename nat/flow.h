@@ -171,6 +171,33 @@ struct flow *flow_lookup(struct flow_table *table, const struct tuple *tuple, ui
 struct flow *flow_open(struct flow_table *table, const struct tuple *original,
 	const struct tuple *reply, uint32_t deadline_ms);
 
+/*
+ * Flows that a question is asked without: what would happen if they had been closed before. Only
+ * for questions that change nothing.
+ */
+#define FLOW_GONE_MAX 4 /* reopened; half-open, any and any evicted */
+
+struct flow_gone {
+	unsigned count;
+	const struct flow *flow[FLOW_GONE_MAX];
+};
+
+static inline bool
+flow_is_gone(const struct flow_gone *gone, const struct flow *flow)
+{
+	for (unsigned i = 0; i < gone->count; i++)
+		if (gone->flow[i] == flow)
+			return true;
+	return false;
+}
+
+/**
+ * Whether flow_open would find room for both tuples, without those that are @p gone.
+ * @return 0, -EEXIST or -ENOSPC as it would
+ */
+int flow_open_check(const struct flow_table *table, const struct tuple *original,
+	const struct tuple *reply, const struct flow_gone *gone);
+
 /**
  * Find a flow that may go to make room for another one of the same qube: one that was never
  * answered, or else one that is closing.
@@ -183,6 +210,13 @@ struct flow *flow_open(struct flow_table *table, const struct tuple *original,
  */
 struct flow *flow_find_evictable(
 	struct flow_table *table, uint16_t qube, bool inbound, bool half_open, unsigned probes);
+
+/**
+ * The flow that flow_find_evictable would find, if those that are @p gone were closed.
+ * @param hand 0 begins where the last search of the table ended; where the next one would go on
+ */
+const struct flow *flow_peek_evictable(const struct flow_table *table, uint32_t *hand,
+	uint16_t qube, bool inbound, bool half_open, unsigned probes, const struct flow_gone *gone);
 
 /** Close a flow at once and give its room back. The close callback is not called. */
 void flow_close(struct flow_table *table, struct flow *flow);
@@ -225,6 +259,19 @@ size_t flow_table_memory(const struct flow_table *table);
  */
 void flow_walk(
 	struct flow_table *table, void (*visit)(void *context, struct flow *flow), void *context);
+
+/**
+ * Visit the open flows in the next places of the pool, permissions included. With other work
+ *between the calls, each flow that was open all the time is visited once; what was opened meanwhile
+ *may be missed.
+ * @param cursor 0 begins; where to go on
+ * @param places of the pool to look at: what a call costs at most
+ * @param visit may close the flow it visits and change nothing else about the table; false: no more
+ *	in this call
+ * @return false when the end has been reached
+ */
+bool flow_walk_some(struct flow_table *table, uint32_t *cursor, unsigned places,
+	bool (*visit)(void *context, struct flow *flow), void *context);
 
 /** Index of a flow in its table's pool, for reports. */
 uint32_t flow_index(const struct flow_table *table, const struct flow *flow);

@@ -45,6 +45,7 @@ to_forward(const struct policy *policy, const struct forward *forward, const str
 
 	if (!qube->has[tuple->family])
 		return false;
+	target->forward = forward;
 	target->qube = forward->qube;
 	target->address = qube->address[tuple->family];
 	target->port = forward_target_port(forward, tuple->destination_port);

@@ -26,6 +26,7 @@ struct target {
 	enum masquerade masquerade;
 	bool dns;        /* was addressed to a virtual resolver */
 	bool filter;     /* comes in to a binding, by the filter of its qube */
+	const struct forward *forward; /* the one that leads there; NULL: none */
 	bool inter_qube; /* nothing allows these two: refused whatever the rules say */
 };
 

@@ -498,7 +498,7 @@ syn_remember(struct flow *flow, const struct tcp_segment *segment)
 	uint8_t scale = 0;
 
 	/* No new one is below what was sent (RFC 6528): the first one, late. */
-	if (has_acknowledged(sender) && behind != 0 && behind <= ACK_WINDOW_LEAST)
+	if (has_acknowledged(sender) && behind <= ACK_WINDOW_LEAST)
 		return;
 	if (!scale_read(segment, &scale))
 		scale = SYN_WITHOUT_SCALE;
@@ -691,11 +691,15 @@ tcp_track(struct flow *flow, enum direction direction, const struct tcp_segment 
 	uint32_t deadline_ms;
 
 	if (likely((segment->flags & (SYN | RST)) == 0 && next < IV)) {
-		/* A challenge ACK answers a SYN, it does not acknowledge the last FIN. */
-		if (unlikely(flow->syn_end != 0 && old == TCP_STATE_LAST_ACK &&
-			     direction == DIRECTION_REPLY && kind == SEGMENT_ACK))
-			return TCP_IGNORE;
 		track = window_track(flow, direction, segment);
+		/*
+		 * A challenge ACK answers a SYN, it does not acknowledge the last FIN. It may be
+		 * data all the same: a FIN sent twice looks like the last one.
+		 */
+		if (unlikely(flow->syn_end != 0 && old == TCP_STATE_LAST_ACK &&
+			     direction == DIRECTION_REPLY && kind == SEGMENT_ACK) &&
+			track == TCP_PASS)
+			track = TCP_IGNORE;
 	} else {
 		track = special_track(flow, direction, segment, kind, &next);
 	}

@@ -71,6 +71,12 @@ track_packet(struct flow *flow, const struct rte_mbuf *mbuf, const struct timeou
 	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
 	enum timeout timeout;
 
+	if (flow->protocol == IPPROTO_UDP) {
+		if (packet->direction == DIRECTION_REPLY)
+			flow->flags |= FLOW_REPLIED;
+		flow->deadline_ms = now_ms + values->ms[udp_timeout(flow)];
+		return TCP_PASS;
+	}
 	if (flow->protocol == IPPROTO_TCP) {
 		struct tcp_segment segment;
 
@@ -85,18 +91,9 @@ track_packet(struct flow *flow, const struct rte_mbuf *mbuf, const struct timeou
 		return TCP_INVALID;
 	if (packet->direction == DIRECTION_REPLY)
 		flow->flags |= FLOW_REPLIED;
-	switch (flow->protocol) {
-	case IPPROTO_UDP:
-		timeout = udp_timeout(flow);
-		break;
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		timeout = TIMEOUT_ICMP_QUERY;
-		break;
-	default:
-		timeout = TIMEOUT_OTHER;
-		break;
-	}
+	timeout = flow->protocol == IPPROTO_ICMP || flow->protocol == IPPROTO_ICMPV6
+			  ? TIMEOUT_ICMP_QUERY
+			  : TIMEOUT_OTHER;
 	flow->deadline_ms = now_ms + values->ms[timeout];
 	return TCP_PASS;
 }

@@ -19,11 +19,11 @@ debian_packages() {
     case $1 in
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
-            libcunit1-dev libevent-dev libjansson-dev libnftables-dev
+            libcunit1-dev libevent-dev libjansson-dev libnftables-dev libxml2-dev libncurses-dev
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd
+            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd python3-prometheus-client
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
     bench) echo dpdk-dev iperf3 python3 iproute2 nftables procps ;;
@@ -35,11 +35,12 @@ fedora_packages() {
     case $1 in
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
-            CUnit-devel libevent-devel jansson-devel nftables-devel libasan libubsan
+            CUnit-devel libevent-devel jansson-devel nftables-devel libxml2-devel ncurses-devel \
+            libasan libubsan
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat
+            tcpdump wireshark-cli procps-ng socat netcat python3-prometheus_client
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;
     bench) echo dpdk-tools iperf3 python3 iproute nftables procps-ng ;;

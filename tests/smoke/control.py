@@ -13,9 +13,12 @@ def call(path, method):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(path)
-        connection.sendall(
-            json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n"
-        )
+        try:
+            connection.sendall(
+                json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n"
+            )
+        except BrokenPipeError:
+            pass  # turned away; why can still be read
         with connection.makefile("rb") as answers:
             answer = json.loads(answers.readline())
     if "result" not in answer:

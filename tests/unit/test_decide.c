@@ -38,6 +38,13 @@ check_reset(uint32_t sequence)
 	CU_ASSERT((talk_frame.bytes[view.l4 + 13] & RST) != 0);
 }
 
+static bool
+end_flow(void *context, struct flow *flow)
+{
+	flow_reset(context, flow, 0);
+	return true;
+}
+
 static void
 test_stays(void)
 {
@@ -58,6 +65,108 @@ test_stays(void)
 		data.sequence += 10;
 	}
 	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.flows_refused, 0);
+	talk_end(plane);
+}
+
+/* And this acknowledgement. */
+static void
+check_reset_ack(uint32_t acknowledgement)
+{
+	struct frame_view view = frame_view(talk_frame.bytes, talk_frame.length);
+	uint32_t found;
+
+	memcpy(&found, talk_frame.bytes + view.l4 + 8, sizeof(found));
+	CU_ASSERT_EQUAL(rte_be_to_cpu_32(found), acknowledgement);
+}
+
+/*
+ * A connection that was refused lives no longer than it would have, makes room for others of its
+ * qube, and is reset no more often than its sender may be answered.
+ */
+static void
+test_reset_rest(void)
+{
+	struct plane *plane = talk_begin(&(struct plane_options){.work = "answers = 4\n"});
+	const struct worker *worker = plane->dataplane->workers[0];
+	struct say out = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, ACK,
+		.sequence = 101, .acknowledgement = 901, .payload = 10};
+	struct say in = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 4000, RST,
+		.sequence = 901};
+	unsigned resets = 0;
+
+	connect_tcp(plane, PLANE_WORK_ADDRESS, REMOTE, PLANE_UPLINK_ADDRESS);
+	talk_send(plane, &in); /* over: 10 seconds are left */
+	plane_forget(plane);
+	plane_wait(plane, 5000);
+	plane_commit(
+		plane, &(struct plane_options){.rules = "policy=drop\n", .work = "answers = 4\n"});
+	talk_send(plane, &out);
+	CU_ASSERT_EQUAL(worker->counters.flows_refused, 1);
+	if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+		check_reset_ack(101);
+	if (talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, REMOTE, 443))
+		check_reset_ack(901);
+	for (unsigned i = 0; i < 20; i++) {
+		talk_send(plane, &out);
+		if (plane_waiting(plane, PLANE_WORK) == 0)
+			continue;
+		resets++;
+		if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+			check_reset_ack(111);
+	}
+	CU_ASSERT(resets >= 4 && resets <= 8);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 20);
+	/* without ACK there is nothing to say */
+	plane_wait(plane, 2000);
+	plane_forget(plane);
+	out.tcp_flags = SYN;
+	talk_send(plane, &out);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 21);
+	/* nor to whoever has given up himself */
+	out.tcp_flags = RST | ACK;
+	talk_send(plane, &out);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 22);
+	plane_wait(plane, 4500);
+	plane_forget(plane);
+	CU_ASSERT_EQUAL(flow_count(worker->flows), 0);
+	CU_ASSERT_EQUAL(talk_held(plane), 0);
+	talk_end(plane);
+}
+
+static void
+test_refused_makes_room(void)
+{
+	static const struct plane_options narrow = {.work = "flows = 16\n"};
+	struct plane *plane = talk_begin(&narrow);
+	struct say syn = {
+		PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 0, REMOTE, 443, SYN, .sequence = 100};
+	struct say synack = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 0,
+		SYN | ACK, .sequence = 900, .acknowledgement = 101};
+	struct say ack = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 0, REMOTE, 443, ACK,
+		.sequence = 101, .acknowledgement = 901};
+
+	for (uint16_t i = 0; i < 16; i++) {
+		syn.source_port = synack.destination_port = ack.source_port = 4000 + i;
+		talk_send(plane, &syn);
+		talk_send(plane, &synack);
+		talk_send(plane, &ack);
+	}
+	plane_commit(
+		plane, &(struct plane_options){.rules = "policy=drop\n", .work = "flows = 16\n"});
+	for (uint16_t i = 0; i < 16; i++) {
+		ack.source_port = 4000 + i;
+		talk_send(plane, &ack);
+	}
+	plane_commit(plane, &narrow);
+	plane_forget(plane);
+	/* what has been reset stays so, whatever is allowed now */
+	talk_send(plane, &ack);
+	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 0);
+	plane_forget(plane);
+	syn.source_port = 5000;
+	talk_send(plane, &syn);
+	talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 5000, REMOTE, 443);
+	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.flows_evicted, 1);
 	talk_end(plane);
 }
 
@@ -102,6 +211,74 @@ test_reset(void)
 		plane_wait(plane, 12 * 1000);
 		plane_forget(plane);
 		CU_ASSERT_EQUAL(talk_held(plane), 0);
+		talk_end(plane);
+	}
+}
+
+/* Whoever got @p about sends an ICMP error about it: unreachable, no port or no address. */
+static void
+send_error(struct plane *plane, uint16_t port, const char *source, const char *destination,
+	const struct frame *about)
+{
+	bool uplink = port == PLANE_UPLINK;
+	bool ipv6 = about->bytes[12] == 0x86;
+	struct frame_spec spec = {
+		.destination_mac = uplink ? plane_uplink_mac : plane_vif_mac,
+		.source_mac = uplink ? plane_router_mac : plane_qube_mac,
+		.source = source,
+		.destination = destination,
+		.protocol = ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP,
+		.type = ipv6 ? 1 : 3,
+		.payload = (uint16_t)(about->length - 14),
+	};
+	struct frame_view view;
+
+	frame_build(&talk_frame, &spec);
+	view = frame_view(talk_frame.bytes, talk_frame.length);
+	memset(talk_frame.bytes + view.l4 + 4, 0, 4);
+	memcpy(talk_frame.bytes + view.l4 + 8, about->bytes + 14, about->length - 14);
+	frame_fix(talk_frame.bytes, talk_frame.length);
+	plane_send(plane, port, &talk_frame);
+}
+
+/* An error about a connection passes in either direction, but not when that has been refused. */
+static void
+test_errors(void)
+{
+	for (unsigned ipv6 = 0; ipv6 < FAMILIES; ipv6++) {
+		const char *work = ipv6 ? PLANE_WORK_ADDRESS6 : PLANE_WORK_ADDRESS;
+		const char *uplink = ipv6 ? PLANE_UPLINK_ADDRESS6 : PLANE_UPLINK_ADDRESS;
+		const char *remote = ipv6 ? REMOTE6 : REMOTE;
+		struct plane *plane = talk_begin(&allowed);
+		struct say out = {PLANE_WORK, IPPROTO_TCP, work, 4000, remote, 443, ACK,
+			.sequence = 101, .acknowledgement = 901, .payload = 10};
+		struct say in = {PLANE_UPLINK, IPPROTO_TCP, remote, 443, uplink, 4000, ACK,
+			.sequence = 901, .acknowledgement = 101, .payload = 20};
+		static struct frame sent, received;
+
+		connect_tcp(plane, work, remote, uplink);
+		talk_send(plane, &out);
+		talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443);
+		sent = talk_frame;
+		talk_send(plane, &in);
+		talk_expect(plane, PLANE_WORK, remote, 443, work, 4000);
+		received = talk_frame;
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect(plane, PLANE_WORK, remote, 0, work, 0);
+		send_error(plane, PLANE_WORK, work, remote, &received);
+		talk_expect(plane, PLANE_UPLINK, uplink, 0, remote, 0);
+		talk_expect_silence(plane);
+		/* it is the error that finds out */
+		plane_commit(plane, &refused);
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect(plane, PLANE_WORK, remote, 443, work, 4000);
+		talk_expect(plane, PLANE_UPLINK, uplink, 4000, remote, 443);
+		talk_expect_drop(plane, REASON_NO_LONGER_ALLOWED, 1);
+		send_error(plane, PLANE_UPLINK, remote, uplink, &sent);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 1);
+		send_error(plane, PLANE_WORK, work, remote, &received);
+		talk_expect_drop(plane, REASON_FLOW_REFUSED, 2);
+		CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.related_errors, 2);
 		talk_end(plane);
 	}
 }
@@ -252,6 +429,67 @@ test_forward(void)
 	}
 }
 
+/* Flows that are ended on demand: established TCP is reset at both ends, the rest forgotten. */
+static void
+test_flow_reset(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct worker *worker = plane->dataplane->workers[0];
+	struct say data = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, ACK,
+		.sequence = 101, .acknowledgement = 901, .payload = 10};
+	struct say query = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4001, REMOTE, 7000, .tcp_flags = 0};
+	struct say syn = {
+		PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4002, REMOTE, 443, .tcp_flags = SYN};
+	uint32_t cursor = 0;
+
+	connect_tcp(plane, PLANE_WORK_ADDRESS, REMOTE, PLANE_UPLINK_ADDRESS);
+	talk_send(plane, &query);
+	talk_send(plane, &syn);
+	plane_forget(plane);
+	CU_ASSERT_EQUAL(flow_count(worker->flows), 3);
+	CU_ASSERT_FALSE(flow_walk_some(worker->flows, &cursor, 100, end_flow, worker));
+	worker_flush(worker);
+	CU_ASSERT_EQUAL(flow_count(worker->flows), 1);
+	if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+		check_reset(901);
+	if (talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, REMOTE, 443))
+		check_reset(101);
+	talk_expect_silence(plane);
+	CU_ASSERT_EQUAL(worker->counters.flows_refused, 0);
+	/* who has not heard is told again */
+	talk_send(plane, &data);
+	if (talk_expect(plane, PLANE_WORK, REMOTE, 443, PLANE_WORK_ADDRESS, 4000))
+		check_reset(901);
+	talk_expect_drop(plane, REASON_FLOW_REFUSED, 1);
+	/* the others may begin anew at once */
+	talk_send(plane, &query);
+	talk_send(plane, &syn);
+	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 2);
+	plane_forget(plane);
+	talk_end(plane);
+}
+
+/* An address that was nobody's is a qube's now: what goes to it may not leave as before. */
+static void
+test_owner(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, "10.137.0.18", 443,
+		.tcp_flags = 0, .payload = 3};
+
+	talk_send(plane, &out);
+	talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 4000, "10.137.0.18", 443);
+	plane_commit(
+		plane, &(struct plane_options){.more = "[qube away]\naddress = 10.137.0.18\n"
+						       "rules = personal.rules\n"
+						       "[allow one]\nfrom = work\nto = away\n"});
+	talk_send(plane, &out);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 13, REASON_NO_LONGER_ALLOWED, 1);
+	CU_ASSERT_EQUAL(flow_count(plane->dataplane->workers[0]->flows), 0);
+	talk_end(plane);
+}
+
 /* Another resolver behind a virtual address: the next question goes there. */
 static void
 test_resolver(void)
@@ -278,12 +516,17 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"what is still allowed stays", test_stays},
 		{"TCP is reset at both ends", test_reset},
+		{"what is left of a refused connection", test_reset_rest},
+		{"a refused connection makes room", test_refused_makes_room},
+		{"ICMP errors end with it", test_errors},
 		{"UDP ends", test_udp},
 		{"half-open connections", test_half_open},
 		{"pings", test_icmp},
 		{"a burst of everything", test_burst},
 		{"forwards", test_forward},
+		{"a new owner of an address", test_owner},
 		{"resolvers", test_resolver},
+		{"on demand", test_flow_reset},
 	};
 
 	unit_eal();

@@ -1031,6 +1031,97 @@ test_evictable_free(void)
 	flow_table_free(table);
 }
 
+struct walked {
+	struct flow_table *table;
+	unsigned seen[200], calls, visits;
+	unsigned stop_after; /* visits in one call */
+	bool close;
+};
+
+static bool
+walk_visit(void *context, struct flow *flow)
+{
+	struct walked *walked = context;
+
+	walked->seen[rte_be_to_cpu_16(flow->port[0][0])]++;
+	walked->visits++;
+	if (walked->close)
+		flow_close(walked->table, flow);
+	return walked->visits % walked->stop_after != 0;
+}
+
+static struct flow *
+walk_open(struct flow_table *table, uint16_t number)
+{
+	struct tuple original = tuple4(0x0a890010, number, 0xc0000207, 443, IPPROTO_TCP);
+	struct tuple reply = reversed(&original);
+	struct flow *flow = flow_open(table, &original, &reply, START_MS + MINUTE_MS);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(flow);
+	flow->qube = 3;
+	return flow;
+}
+
+/* Every flow once, in calls that look at few places each, also while others come and go. */
+static void
+test_walk_some(void)
+{
+	static const unsigned places[] = {1, 7, 64, 1000};
+
+	for (unsigned i = 0; i < 4 * RTE_DIM(places); i++) {
+		struct walked walked = {.stop_after = i % 2 != 0 ? 3 : 1000, .close = i / 8 != 0};
+		struct flow *flows[100];
+		uint32_t cursor = 0;
+		bool more = true;
+
+		walked.table = flow_table_create(1024, &secret, START_MS, SOCKET_ID_ANY);
+		for (uint16_t j = 0; j < 100; j++)
+			flows[j] = walk_open(walked.table, j);
+		for (unsigned j = 10; j < 20; j++)
+			flow_close(walked.table, flows[j]);
+		while (more) {
+			unsigned before = walked.visits;
+
+			more = flow_walk_some(walked.table, &cursor, places[i % RTE_DIM(places)],
+				walk_visit, &walked);
+			CU_ASSERT(walked.visits - before <= places[i % RTE_DIM(places)]);
+			CU_ASSERT(walked.visits - before <= walked.stop_after);
+			if (walked.calls++ == 0)
+				walk_open(walked.table, 150);
+		}
+		for (unsigned j = 0; j < 100; j++)
+			CU_ASSERT_EQUAL(walked.seen[j], j < 10 || j >= 20);
+		CU_ASSERT(walked.seen[150] <= 1);
+		CU_ASSERT_EQUAL(flow_count(walked.table), walked.close ? 1 - walked.seen[150] : 91);
+		/* behind the end there is nothing, and an empty table has none */
+		CU_ASSERT_FALSE(flow_walk_some(walked.table, &cursor, 5, walk_visit, &walked) &&
+				walked.close);
+		flow_table_free(walked.table);
+	}
+}
+
+static bool
+walk_never(void *context, struct flow *flow)
+{
+	(void)context;
+	(void)flow;
+	CU_FAIL("a flow in an empty table");
+	return true;
+}
+
+static void
+test_walk_empty(void)
+{
+	struct flow_table *table = flow_table_create(1024, &secret, START_MS, SOCKET_ID_ANY);
+	uint32_t cursor = 0;
+
+	CU_ASSERT_FALSE(flow_walk_some(table, &cursor, 100, walk_never, NULL));
+	flow_close(table, walk_open(table, 1));
+	cursor = 0;
+	CU_ASSERT_FALSE(flow_walk_some(table, &cursor, 100, walk_never, NULL));
+	flow_table_free(table);
+}
+
 static void
 test_create_refuses(void)
 {
@@ -1068,6 +1159,8 @@ main(void)
 		{"close unlinks", test_close_unlinks},
 		{"who makes room", test_evictable},
 		{"who makes room: no place that is free", test_evictable_free},
+		{"a walk in small steps", test_walk_some},
+		{"a walk through nothing", test_walk_empty},
 		{"create refuses", test_create_refuses},
 	};
 

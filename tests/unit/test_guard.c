@@ -33,12 +33,15 @@ static enum reason
 guarded(const struct guard_port *port, struct packet *packet)
 {
 	struct rte_mbuf *mbuf = frame_mbuf_tight(plane->dataplane->pool, frame.bytes, frame.length);
+	struct guard_port own = *port;
 	unsigned passed;
 
 	CU_ASSERT_EQUAL(parse_burst(&mbuf, 1), 1);
-	passed = guard_burst(policy, port, &mbuf, 1);
+	passed = guard_burst(policy, &own, &mbuf, 1);
 	*packet = *packet_of(mbuf);
 	CU_ASSERT_EQUAL(passed, packet->reason == REASON_NONE ? 1 : 0);
+	/* whoever is told that a burst is plain looks for none of these */
+	CU_ASSERT_EQUAL(own.special, passed == 1 && packet_is_special(packet));
 	CU_ASSERT_EQUAL(
 		packet->qube, port->index == PLANE_UPLINK ? QUBE_NONE : port->index - PLANE_WORK);
 	rte_pktmbuf_free(mbuf);

@@ -569,6 +569,23 @@ test_late_first_syn(void)
 	CU_ASSERT_EQUAL(ask(&flow, REPLY, syn_of(&other, REPLY)), TCP_PASS);
 }
 
+/* Whoever asked has sent nothing since: its first SYN is late all the same, and so is the answer.
+ */
+static void
+test_late_handshake(void)
+{
+	struct flow flow = established(&shake);
+
+	for (uint32_t sent = 0; sent < 80000; sent += 20000) {
+		CU_ASSERT_EQUAL(say(&flow, REPLY, data(&shake, REPLY, sent, 0, 20000)), TCP_PASS);
+		CU_ASSERT_EQUAL(
+			say(&flow, ORIGINAL, data(&shake, ORIGINAL, 0, sent + 20000, 0)), TCP_PASS);
+	}
+	CU_ASSERT_EQUAL(ask_untouched(&flow, ORIGINAL, syn_of(&shake, ORIGINAL)), TCP_IGNORE);
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, syn_of(&shake, ORIGINAL)), TCP_IGNORE);
+	CU_ASSERT_EQUAL(ask_untouched(&flow, REPLY, syn_of(&shake, REPLY)), TCP_IGNORE);
+}
+
 /* A challenge ACK in LAST_ACK does not acknowledge the last FIN. */
 static void
 test_challenge_in_last_ack(void)
@@ -591,6 +608,28 @@ test_challenge_in_last_ack(void)
 	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, syn_of(&anew, ORIGINAL)), TCP_IGNORE);
 	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, data(&shake, ORIGINAL, 5001, 3001, 0)), TCP_PASS);
 	CU_ASSERT_EQUAL(flow.state, TCP_STATE_TIME_WAIT);
+}
+
+/* A FIN sent twice looks like the last one, but the other end goes on, whoever sends blind SYNs. */
+static void
+test_half_closed_with_syn(void)
+{
+	uint32_t sent[2];
+	struct flow flow = talking_in(TCP_STATE_FIN_WAIT, sent);
+	uint32_t deadline_ms;
+
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, finish(ORIGINAL, 5000, 3000)), TCP_PASS);
+	CU_ASSERT_EQUAL(flow.state, TCP_STATE_LAST_ACK);
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, syn_of(&anew, ORIGINAL)), TCP_IGNORE);
+	deadline_ms = flow.deadline_ms;
+	now_ms += 1000;
+	CU_ASSERT_EQUAL(say(&flow, REPLY, data(&shake, REPLY, 3000, 5001, 700)), TCP_IGNORE);
+	CU_ASSERT_EQUAL(flow.state, TCP_STATE_LAST_ACK);
+	CU_ASSERT_EQUAL(flow.deadline_ms, deadline_ms);
+	/* what is dropped stays dropped */
+	CU_ASSERT_EQUAL(ask_untouched(&flow, REPLY, data(&shake, REPLY, 3000, 5002, 700)),
+		TCP_OUT_OF_WINDOW);
+	CU_ASSERT_EQUAL(say(&flow, ORIGINAL, data(&shake, ORIGINAL, 5001, 3700, 0)), TCP_PASS);
 }
 
 /* RFC 9293 section 3.6.1, RFC 6191: a new connection on the ports of one that is over. */
@@ -672,7 +711,9 @@ main(void)
 		{"RFC 5961 section 4.2: a second SYN, challenged", test_second_syn_challenged},
 		{"a second SYN, refused", test_second_syn_refused},
 		{"RFC 6528: the first SYN, late", test_late_first_syn},
+		{"RFC 6528: the first SYN and its answer, late", test_late_handshake},
 		{"RFC 5961 section 4.2: a challenge in LAST_ACK", test_challenge_in_last_ack},
+		{"RFC 5961 section 4.2: a blind SYN when half closed", test_half_closed_with_syn},
 		{"RFC 6191: reopened from TIME_WAIT, from one side", test_reopen},
 		{"RFC 5961 section 5: blind data", test_blind_data},
 	};

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What changes.c and changes_forward.c share. */
+#pragma once
+
+#include "conf/changes.h"
+
+/** Say why an operation is refused. @return @p code */
+int change_refuse(struct change_error *error, int code, const char *key, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+int change_no_memory(struct change_error *error);
+
+/** Find a configured qube. @return 0 or -ENOENT, said */
+int change_qube(const struct change_scope *scope, const char *name, const struct conf_qube **out,
+	struct change_error *error);
+
+void changes_forward_drop(struct changes *changes, unsigned index);
