@@ -212,7 +212,7 @@ plan_nft(const struct plan *plan, int family, const char *next, json_t *lines)
 
 	ports_text(forward, ports);
 	snprintf(chain, sizeof(chain), "custom-dnat-%s-%s", proto, ports);
-	if (forward->has_source) {
+	if (forward->has_source && forward->source.length != 0) {
 		char prefix[ADDRESS_TEXT_SIZE];
 
 		snprintf(source, sizeof(source), "%s saddr %s ", ip,

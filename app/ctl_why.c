@@ -86,6 +86,27 @@ end_text(const json_t *object, const char *address, const char *port, char *text
 			(long long)json_int(object, port));
 }
 
+/* Whose rule it is, its number and words, and where it stands. */
+static void
+rule_text(const json_t *rule, char *text, size_t size)
+{
+	const char *words = json_text(rule, "rule");
+	const char *origin = json_text(rule, "origin");
+	char name[32] = "";
+
+	*text = '\0';
+	if (!json_is_object(rule))
+		return;
+	if (json_object_get(rule, "number") != NULL)
+		snprintf(name, sizeof(name), " %lld", (long long)json_int(rule, "number"));
+	snprintf(text, size, "%s%s%s%s%s%s%s", json_text(rule, "qube"), name,
+		*name == '\0'    ? ": policy="
+		: *words != '\0' ? ": "
+				 : "",
+		*name == '\0' ? json_text(rule, "policy") : words, *origin != '\0' ? " (" : "",
+		origin, *origin != '\0' ? ")" : "");
+}
+
 static void
 explain_page(const struct ctl *ctl, const json_t *answer)
 {
@@ -102,7 +123,8 @@ explain_page(const struct ctl *ctl, const json_t *answer)
 	printf("%s", style_on(style, ctl->colour));
 	print_clean(stdout, "%s", verdict);
 	printf("%s", style_off(style, ctl->colour));
-	print_clean(stdout, ": %s\n\n", json_text(answer, "text"));
+	print_clean(stdout, ": %s\n", json_text(answer, "text"));
+	putchar('\n');
 
 	table_begin(&table, "STAGE|RESULT|");
 	json_array_foreach (json_object_get(answer, "stages"), i, stage) {
@@ -114,16 +136,8 @@ explain_page(const struct ctl *ctl, const json_t *answer)
 	putchar('\n');
 
 	table_begin(&table, "WHAT|IS");
-	if (json_is_object(rule)) {
-		if (json_object_get(rule, "number") != NULL)
-			snprintf(text, sizeof(text), "%s %lld: %s (%s)", json_text(rule, "qube"),
-				(long long)json_int(rule, "number"), json_text(rule, "rule"),
-				json_text(rule, "origin"));
-		else
-			snprintf(text, sizeof(text), "%s: policy=%s (%s)", json_text(rule, "qube"),
-				json_text(rule, "policy"), json_text(rule, "origin"));
-		explain_fact(&table, "rule", text);
-	}
+	rule_text(rule, text, sizeof(text));
+	explain_fact(&table, "rule", text);
 	explain_fact(&table, "reason", json_text(answer, "reason"));
 	explain_fact(&table, "that is", json_text(answer, "help"));
 	explain_fact(&table, "answer", json_text(answer, "answer"));

@@ -22,6 +22,8 @@
 #define MBUFS_LEAST 8192
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
+/* How often workers are asked whether they have done with a policy. */
+#define QUIESCENCE_WAIT_US 20
 
 uint64_t
 worker_random(struct worker *worker)
@@ -251,9 +253,15 @@ dataplane_publish(struct dataplane *dataplane, struct policy *policy)
 {
 	struct policy *old =
 		atomic_exchange_explicit(&dataplane->policy, policy, memory_order_acq_rel);
+	uint64_t token;
 
-	/* A worker that sleeps is offline; one that works is through its round in no time. */
-	rte_rcu_qsbr_synchronize(dataplane->quiescence, RTE_QSBR_THRID_INVALID);
+	token = rte_rcu_qsbr_start(dataplane->quiescence);
+	/*
+	 * A worker that sleeps is offline; one that works is through its round in no time, if it
+	 * runs at all: whoever waits for it must not take its processor.
+	 */
+	while (rte_rcu_qsbr_check(dataplane->quiescence, token, false) == 0)
+		usleep(QUIESCENCE_WAIT_US);
 	policy_free(old);
 }
 

@@ -197,8 +197,7 @@ names_known(struct change *change, const json_t *params, const char *const *name
 	const char *key;
 	const json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)params, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
 		bool known = outer && (strcmp(key, "runtime") == 0 || strcmp(key, "check") == 0);
 
 		for (unsigned i = 0; !known && i < 4 && names[i] != NULL; i++)
@@ -298,8 +297,7 @@ transaction_operate(struct work *work, const json_t *params)
 	if (json_array_size(list) > CHANGES_MAX)
 		return change_wrong(&work->change, "changes", "%zu changes; allowed: %d",
 			json_array_size(list), CHANGES_MAX);
-	json_array_foreach(list, index, element)
-	{
+	json_array_foreach (list, index, element) {
 		int error;
 
 		work->index = (int)index;
@@ -318,8 +316,7 @@ tell(struct work *work)
 	json_t *event;
 	size_t i;
 
-	json_array_foreach(work->change.events, i, event)
-	{
+	json_array_foreach (work->change.events, i, event) {
 		char kind[32];
 
 		snprintf(kind, sizeof(kind), "%s",
@@ -435,3 +432,12 @@ METHOD_CHANGE(RULES_RESET)
 METHOD_CHANGE(FORWARD_ADD)
 METHOD_CHANGE(FORWARD_DELETE)
 METHOD_CHANGE(TRANSACTION)
+
+const char *
+change_origin(enum rule_origin origin)
+{
+	static const char *const names[] = {
+		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
+
+	return names[origin];
+}

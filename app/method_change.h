@@ -49,5 +49,8 @@ void change_request(struct control_request *request, enum method_id method, cons
 /** Add expire, left and comment, where there are any, to what is listed. */
 void change_annotate(json_t *object, uint64_t expire_s, const char *comment, uint64_t now_s);
 
+/** `file`, `kept` or `runtime`. */
+const char *change_origin(enum rule_origin origin);
+
 /** A text that may not be UTF-8, as JSON. */
 json_t *change_string(const char *text);

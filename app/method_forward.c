@@ -92,14 +92,14 @@ forward_wish(const struct daemon *daemon, const char *name, const char **origin)
 {
 	const struct forward_change *change;
 
-	*origin = "file";
+	*origin = change_origin(ORIGIN_FILE);
 	for (unsigned i = 0; i < daemon->conf->forward_count; i++)
 		if (strcmp(daemon->conf->forwards[i].name, name) == 0)
 			return &daemon->conf->forwards[i];
 	change = changes_forward_find(daemon->changes, name);
 	if (change == NULL)
 		return NULL;
-	*origin = change->layer == ORIGIN_KEPT ? "kept" : "runtime";
+	*origin = change_origin(change->layer);
 	return &change->forward;
 }
 

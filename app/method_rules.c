@@ -59,8 +59,7 @@ rules_read(struct change *change, const json_t *params, struct ruleset *out)
 		change_wrong(change, NULL, "out of memory");
 		return -ENOMEM;
 	}
-	json_array_foreach(list, index, text)
-	{
+	json_array_foreach (list, index, text) {
 		if (!json_is_string(text) ||
 			strlen(json_string_value(text)) != json_string_length(text))
 			return change_wrong_rule(
@@ -187,9 +186,6 @@ change_rules_reset(struct change *change, const json_t *params)
 
 /* rules.get */
 
-static const char *const origin_names[] = {
-	[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
-
 /* Where a rule was written. */
 static json_t *
 rule_origin(const struct qube_rules *rules, const struct rule *rule)
@@ -198,7 +194,7 @@ rule_origin(const struct qube_rules *rules, const struct rule *rule)
 
 	if (rule->line != 0 && rules->source != NULL)
 		place = json_sprintf("%s:%u", rules->source, rule->line);
-	return place != NULL ? place : json_string(origin_names[rule->origin]);
+	return place != NULL ? place : json_string(change_origin(rule->origin));
 }
 
 static json_t *
@@ -238,7 +234,7 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 	json_t *list = json_array();
 	json_t *object =
 		json_pack("{s:s, s:s, s:s, s:o}", "qube", qube->name, "state", states[rules.state],
-			"origin", none ? "none" : origin_names[rules.layer], "rules", list);
+			"origin", none ? "none" : change_origin(rules.layer), "rules", list);
 
 	if (rules.layer == ORIGIN_KEPT)
 		json_object_set_new(object, "source", change_string(daemon->changes_path));

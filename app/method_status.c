@@ -5,8 +5,9 @@
 #include <unistd.h>
 
 #include "app/event.h"
-#include "app/method.h"
+#include "app/method_change.h"
 #include "app/tally.h"
+#include "conf/changes.h"
 
 static const struct conf_port *
 conf_port_find(const struct conf *conf, const char *name)
@@ -55,9 +56,13 @@ rules_object(const struct daemon *daemon, const struct qube *qube)
 {
 	const struct conf_qube *conf = conf_qube_find(daemon->conf, qube->name);
 	json_t *object = json_object();
+	enum rule_origin layer = ORIGIN_FILE;
 
+	if (conf != NULL)
+		layer = changes_rules(daemon->changes, conf).layer;
 	text_set(object, "state", state_name(qube->rules->state));
-	text_set(object, "origin", qube->rules->state == RULES_NONE ? "none" : "file");
+	text_set(
+		object, "origin", qube->rules->state == RULES_NONE ? "none" : change_origin(layer));
 	if (qube->rules->state == RULES_VALID)
 		number_set(object, "count", qube->rules->ruleset.count);
 	if (qube->rules->state == RULES_BAD)
@@ -68,16 +73,17 @@ rules_object(const struct daemon *daemon, const struct qube *qube)
 	return object;
 }
 
+/* @param has which of @p addresses there are */
 static json_t *
-addresses_array(const struct qube *qube)
+addresses_array(const bool has[FAMILIES], const union address addresses[FAMILIES])
 {
 	char text[ADDRESS_TEXT_SIZE];
 	json_t *array = json_array();
 
 	for (enum family family = 0; family < FAMILIES; family++)
-		if (qube->has[family])
+		if (has[family])
 			json_array_append_new(array,
-				json_string(address_format(text, family, &qube->address[family])));
+				json_string(address_format(text, family, &addresses[family])));
 	return array;
 }
 
@@ -114,7 +120,7 @@ qube_object(const struct daemon *daemon, const struct qube *qube, uint16_t index
 	struct port_counters sum = {0};
 
 	text_set(object, "name", qube->name);
-	json_object_set_new(object, "addresses", addresses_array(qube));
+	json_object_set_new(object, "addresses", addresses_array(qube->has, qube->address));
 	if (qube->port != PORT_NONE) {
 		text_set(object, "port", dataplane->ports[qube->port].name);
 		tally_port(dataplane, qube->port, &sum);
@@ -186,6 +192,7 @@ port_object(const struct daemon *daemon, unsigned index)
 	const struct dataplane *dataplane = daemon->dataplane;
 	const struct port *port = &dataplane->ports[index];
 	const struct conf_port *conf = conf_port_find(daemon->conf, port->name);
+	const struct policy_port *uplink = &daemon_policy(daemon)->ports[index];
 	const uint8_t *mac = port->mac;
 	struct port_counters sum;
 	char device[256];
@@ -199,6 +206,10 @@ port_object(const struct daemon *daemon, unsigned index)
 		text_set(object, "device", device_text(conf, device, sizeof(device)));
 	}
 	json_object_set_new(object, "up", json_boolean(event_port_up(daemon, index)));
+	/* those of [gateway] are the same on all ports of qubes */
+	if (conf != NULL && conf->role == ROLE_UPLINK)
+		json_object_set_new(
+			object, "addresses", addresses_array(uplink->has, uplink->address));
 	json_object_set_new(object, "mac",
 		json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
 			mac[4], mac[5]));

@@ -108,9 +108,9 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 	}
 	if (reason == REASON_NONE) {
 		tracking->opened = true;
-		packet_of(mbuf)->flags |= PACKET_OPENED;
 		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
 			hits_add(decision->target.forward->hits);
+		packet_of(mbuf)->flags |= PACKET_OPENED;
 	}
 	return reason;
 }

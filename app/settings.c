@@ -130,6 +130,7 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	set_group(fields, "group", &conf->group);
 	set_group(fields, "look-group", &conf->look_group);
 	set_text(fields, "telemetry", conf->telemetry ? "yes" : "no");
+	set_text(fields, "log-refusals", conf->log_refusals ? "yes" : "no");
 	section_keep(sections, "sluice", "", fields);
 }
 

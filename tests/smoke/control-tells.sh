@@ -93,7 +93,7 @@ action=accept dst4=192.0.2.$i"
     tells missed "$FIREWALL_PID"
 
     # the log
-    log_says '^sluiced: setting sluice .*workers=[0-9]+ .*telemetry=yes$' || fail "no [sluice] in the log"
+    log_says '^sluiced: setting sluice .*workers=[0-9]+ .*telemetry=yes log-refusals=' || fail "no [sluice] in the log"
     log_says '^sluiced: setting limits flows=32768 ' || fail "no [limits] in the log"
     log_says '^sluiced: setting qube.work .*flows=16 flows.default=32768' ||
         fail "a limit that is not the default is not marked"
