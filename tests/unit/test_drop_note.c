@@ -5,6 +5,7 @@
  */
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "app/drop_note.h"
 #include "tests/unit/plane.h"
@@ -224,7 +225,11 @@ write_notes(void *context)
 {
 	struct packet packet = {.reason = REASON_RULE, .qube = 1};
 	uint64_t *written = context;
+	cpu_set_t all;
 
+	/* EAL has bound its thread to one CPU, and so those that come from it */
+	memset(&all, 0xff, sizeof(all));
+	sched_setaffinity(0, sizeof(all), &all);
 	for (uint64_t i = 0; !atomic_load_explicit(&stop, memory_order_relaxed); i++) {
 		packet.tuple.source.half[0] = packet.tuple.source.half[1] = i;
 		packet.tuple.destination.half[0] = packet.tuple.destination.half[1] = i;
