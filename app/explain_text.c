@@ -135,20 +135,15 @@ action_word(enum action action)
 
 /* `work.rules:3`, or which layer of changes it is from. */
 static void
-say_origin(char *text, const struct telling *telling, uint16_t qube, const struct rule *rule)
+say_origin(char *text, const struct telling *telling, uint16_t qube, unsigned number)
 {
-	static const char *const origins[] = {
-		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
 	const struct conf_qube *conf = qube_conf(telling, qube);
-	const char *slash;
+	char origin[TEXT_SIZE];
 
-	if (rule->line == 0 || rule->origin != ORIGIN_FILE || conf == NULL ||
-		conf->rules_path == NULL) {
-		say(text, "%s", origins[rule->origin]);
-		return;
-	}
-	slash = strrchr(conf->rules_path, '/');
-	say(text, "%s:%u", slash != NULL ? slash + 1 : conf->rules_path, rule->line);
+	if (conf == NULL ||
+		!daemon_rule_origin(telling->daemon, conf, number, origin, sizeof(origin)))
+		snprintf(origin, sizeof(origin), "unknown");
+	say(text, "%s", origin);
 }
 
 static void
@@ -169,7 +164,7 @@ say_rule(char *text, const struct telling *telling)
 	}
 	written = rule_format(rule, true);
 	say(text, "rule %s/%04u (", qube_name(telling->policy, qube), number);
-	say_origin(text, telling, qube, rule);
+	say_origin(text, telling, qube, number);
 	say(text, ") says '%s'", written != NULL ? written : action_word(rule->action));
 	free(written);
 }
@@ -543,7 +538,7 @@ rule_json(const struct telling *telling)
 		return object;
 	}
 	written = rule_format(rule, true);
-	say_origin(origin, telling, qube, rule);
+	say_origin(origin, telling, qube, number);
 	json_object_set_new(object, "number", json_integer(number));
 	if (written != NULL)
 		json_object_set_new(object, "rule", json_string(written));

@@ -18,7 +18,7 @@
 
 #define TICK_MS 10
 /* Taken per tick, and told in one notification. */
-#define TAKEN_PER_TICK 512
+#define TAKEN_PER_TICK 1024
 #define PACKETS_PER_NOTE 64
 #define BYTES_PER_NOTE (128 * 1024)
 #define COUNT_MAX 1000000000
