@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one table of what the control socket can be asked: sluiced dispatches by it, `help`,
- * `sluicectl help` and the man pages are made from it. docs/control-socket.md has parameters and
- * answers in full.
+ * The one table of what the control socket can be asked: sluiced dispatches by it, `help` and
+ * sluiced(8) are made from it. docs/control-socket.md has parameters and answers in full.
  *
  *	METHOD(identifier, "name", access, "parameters", "help")
  *

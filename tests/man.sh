@@ -3,7 +3,8 @@
 #
 # Check that the man pages are sound, and that whatever the programs have stands in them: verbs,
 # options, methods, events, keys, limits, timeouts and drop reasons. What there is, is asked of the
-# programs and read from the tables, not from what makes the pages.
+# programs and read from the tables, not from what makes the pages. conf/sluice.conf.example has every
+# key as well.
 set -uo pipefail
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.." || exit 1
@@ -76,6 +77,7 @@ check_help() {
 # The error for an unknown key names all that the section may have.
 check_keys() {
     local section key before=$found
+    sed -n 's/^\tBUDGET([^"]*"\([a-z-]*\)".*/\1/p' classifier/budget.h >"$scratch/limits"
     for section in sluice gateway 'port a' 'qube a' 'forward a' 'allow a' limits timeouts; do
         printf '[%s]\nnone = 1\n' "$section" >"$scratch/sluice.conf"
         "$BUILD/app/sluiced" --check "$scratch/sluice.conf" 2>&1 |
@@ -89,8 +91,14 @@ check_keys() {
         [[ $section != 'qube a' ]] ||
             awk '/^[^ ]/ { on = $0 == "[limits]" } on { print }' "$scratch/sluice.conf.5" \
                 >>"$scratch/section"
+        awk -v head="[${section% a}" '
+            /^\[/ { on = $1 == head || $0 == head "]" }
+            on { print }' conf/sluice.conf.example >"$scratch/example"
         while IFS= read -r key; do
             stands section "^ +$key\$" "key $key of [$section]"
+            # of [qube NAME], one limit stands for all
+            [[ $section != 'qube a' ]] || ! grep -qx -- "$key" "$scratch/limits" || continue
+            stands example "^(; )?$key = " "key $key of [$section]"
         done <"$scratch/keys"
     done
     ((found - before > 50)) || fail "only $((found - before)) keys"
