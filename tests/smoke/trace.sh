@@ -126,5 +126,5 @@ missed=$(sed -n 's/.*"missed": \([0-9]*\).*/\1/p' "$WORLD/flood.said")
 ((packets + missed >= 20000)) || fail "a capture has $packets and missed $missed of 20000"
 ok "20000 of 20000 datagrams are forwarded under a capture, which has $packets and misses $missed"
 # shellcheck disable=SC2119  # as systemd would
-firewall_stop || fail "sluiced does not stop"
+firewall_stop || fail "sluiced ends with status $?: $(tail -n 5 "$WORLD/sluiced.log")"
 ok "sluiced ends"
