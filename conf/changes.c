@@ -35,7 +35,8 @@ change_refuse(struct change_error *error, int code, const char *key, const char 
 int
 change_no_memory(struct change_error *error)
 {
-	return change_refuse(error, -ENOMEM, NULL, "out of memory");
+	change_refuse(error, -ENOMEM, NULL, "out of memory");
+	return -ENOMEM;
 }
 
 /* The container. */
@@ -522,7 +523,7 @@ int
 changes_rules_reset(struct changes *changes, const struct change_scope *scope, const char *qube,
 	struct change_error *error)
 {
-	const struct conf_qube *found;
+	const struct conf_qube *found = NULL;
 	int result = change_qube(scope, qube, &found, error);
 	struct qube_rules rules;
 
