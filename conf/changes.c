@@ -268,8 +268,10 @@ change_qube(const struct change_scope *scope, const char *name, const struct con
 		if (strcmp((*out)->name, name) == 0)
 			return 0;
 	}
-	return change_refuse(error, -ENOENT, "qube", "there is no qube \"%.64s\" in %s", name,
+	*out = NULL;
+	change_refuse(error, -ENOENT, "qube", "there is no qube \"%.64s\" in %s", name,
 		scope->conf->path);
+	return -ENOENT;
 }
 
 /* An edit of the rules of one qube: what it begins with, and the list it makes. */
