@@ -40,7 +40,7 @@ fedora_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat python3-prometheus_client
+            tcpdump wireshark-cli procps-ng socat netcat tmux python3-prometheus_client
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;
     bench) echo dpdk-tools iperf3 python3 iproute nftables procps-ng ;;
