@@ -177,6 +177,7 @@ property_read(
 	struct reader *reader, const xmlNode *node, struct property *properties, unsigned *count)
 {
 	struct property *property = &properties[*count];
+	const char *name = NULL;
 	char *written = NULL;
 	char *value = NULL;
 	int error = attribute_only(reader, node, "name", &written);
@@ -188,23 +189,22 @@ property_read(
 	if (error == 0 && (written == NULL || value == NULL))
 		error = refuse(reader, line_of(node), "<property> has no name");
 	else if (error == 0) {
-		property->name = property_name(written, value);
-		property->line = line_of(node);
-		if (property->name == NULL)
+		name = property_name(written, value);
+		if (name == NULL)
 			error = refuse(
 				reader, line_of(node), "property %.64s is not known", written);
 	}
-	for (unsigned i = 0; error == 0 && i < *count; i++)
-		if (strcmp(properties[i].name, property->name) == 0)
+	for (unsigned i = 0; error == 0 && name != NULL && i < *count; i++)
+		if (strcmp(properties[i].name, name) == 0)
 			error = refuse(reader, line_of(node),
 				"property %.64s: stands a second time, first on line %u", written,
 				properties[i].line);
 	xmlFree(written);
-	if (error != 0) {
+	if (error != 0 || name == NULL) {
 		xmlFree(value);
 		return error;
 	}
-	property->value = value;
+	*property = (struct property){name, value, line_of(node)};
 	(*count)++;
 	return 0;
 }
