@@ -152,8 +152,7 @@ control_params_known(
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)params, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
 		unsigned i = 0;
 
 		while (names[i] != NULL && strcmp(names[i], key) != 0)

@@ -101,60 +101,6 @@ verb_json(const struct ctl_verb *verb)
 		verb->help, "text", verb->text, "example", verb->example);
 }
 
-/* scdoc gives these a meaning. */
-static void
-scdoc_text(const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if (strchr("*_\\", *text) != NULL)
-			putchar('\\');
-		putchar(*text);
-	}
-}
-
-/* Two sections of sluicectl(8). */
-static void
-scdoc_print(void)
-{
-	puts("# VERBS\n");
-	for (unsigned i = 0; i < ctl_verb_count; i++) {
-		const struct ctl_verb *verb = &ctl_verbs[i];
-
-		printf("*%s* ", verb->words);
-		scdoc_text(verb->arguments);
-		printf("\n\t");
-		scdoc_text(verb->help);
-		puts(".\n");
-		if (*verb->text != '\0') {
-			putchar('\t');
-			scdoc_text(verb->text);
-			puts("\n");
-		}
-		printf("\tExample: ");
-		scdoc_text(verb->example);
-		puts("\n");
-	}
-	puts("# OPTIONS\n");
-	for (int i = 0; i < OPTIONS; i++) {
-		const struct ctl_option_row *row = &ctl_options[i];
-		const char *gap = " With: ";
-
-		putchar('*');
-		if (row->letter != '\0')
-			printf("-%c*, *", row->letter);
-		printf("--%s*%s%s\n\t", row->name, row->value != NULL ? " " : "",
-			row->value != NULL ? row->value : "");
-		scdoc_text(row->help);
-		putchar('.');
-		for (unsigned verb = 0; i > OPTION_CHECK && verb < ctl_verb_count; verb++)
-			if (ctl_verb_takes(&ctl_verbs[verb], i)) {
-				printf("%s%s", gap, ctl_verbs[verb].words);
-				gap = ", ";
-			}
-		puts(i > OPTION_CHECK ? ".\n" : "\n");
-	}
-}
-
 int
 verb_HELP(struct ctl *ctl)
 {
@@ -164,10 +110,6 @@ verb_HELP(struct ctl *ctl)
 	unsigned found = 0;
 	json_t *list;
 
-	if (args->option[OPTION_SCDOC] != NULL) {
-		scdoc_print();
-		return CTL_DONE;
-	}
 	for (unsigned i = 0; i < args->count; i++)
 		snprintf(wanted + strlen(wanted), sizeof(wanted) - strlen(wanted), "%s%s",
 			i != 0 ? " " : "", args->words[i]);

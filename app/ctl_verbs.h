@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The one table of what sluicectl can do: it dispatches by it, and `sluicectl help`, the completion
- * of bash and zsh and the man page are made from it.
+ * of bash and zsh and the man page (docs/man) are made from it.
  *
  *	VERB(kind, identifier, "words", "arguments", "options", access, "help", "text", "example")
  *
@@ -37,8 +37,7 @@
 	OPTION(PORT,	"port",	   'i',	 "PORT",  "only packets that arrive on this port") \
 	OPTION(QUBE,	"qube",	   '\0', "QUBE",  "only packets of this qube") \
 	OPTION(STAGES,	"stages",  'v',	 NULL,	  "what each stage said") \
-	OPTION(VERBS,	"verbs",   '\0', NULL,	  "the verbs alone, one per line") \
-	OPTION(SCDOC,	"scdoc",   '\0', NULL,	  "the verbs as a part of a man page")
+	OPTION(VERBS,	"verbs",   '\0', NULL,	  "the verbs alone, one per line")
 
 #define CTL_VERBS(VERB) \
 	VERB(RUN, STATUS, "status", "", "", LOOK, \
@@ -145,7 +144,7 @@
 		"qubes with their rates, flows and refusals, on a screen", \
 		"Keys: up and down choose, Enter shows one qube and Escape goes back, p f d n t sort by packets, flows, drops, name, bits, space pauses, q ends.", \
 		"sluicectl top") \
-	VERB(RUN, HELP, "help", "[VERB...]", "verbs scdoc", NONE, \
+	VERB(RUN, HELP, "help", "[VERB...]", "verbs", NONE, \
 		"this table, or one line of it in full", \
 		"", \
 		"sluicectl help rules add") \

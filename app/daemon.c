@@ -24,6 +24,7 @@
 
 #include "app/event.h"
 #include "app/log.h"
+#include "app/method_change.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "conf/changes_file.h"
@@ -46,6 +47,24 @@ daemon_now(void)
 	/* time() may lag behind by a tick, and a timer would find that it has come too early. */
 	clock_gettime(CLOCK_REALTIME, &now);
 	return (uint64_t)now.tv_sec;
+}
+
+bool
+daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, unsigned number,
+	char *text, size_t text_size)
+{
+	struct qube_rules rules = changes_rules(daemon->changes, qube);
+	const struct rule *rule;
+
+	/* Not from the policy: rules that moved in their file without changing stay compiled. */
+	if (rules.state != RULES_VALID || number >= rules.ruleset->count)
+		return false;
+	rule = &rules.ruleset->rules[number];
+	if (rule->line != 0 && rules.source != NULL)
+		snprintf(text, text_size, "%s:%u", rules.source, rule->line);
+	else
+		snprintf(text, text_size, "%s", change_origin(rule->origin));
+	return true;
 }
 
 /* Building and publishing. */
@@ -339,8 +358,7 @@ daemon_expired(evutil_socket_t number, short events, void *context)
 		return;
 	}
 	daemon_expiry_arm(daemon);
-	json_array_foreach(over, i, event)
-	{
+	json_array_foreach (over, i, event) {
 		char kind[32];
 
 		snprintf(kind, sizeof(kind), "%s",

@@ -13,8 +13,9 @@ struct control;
 struct event;
 struct event_base;
 struct drop_poll; /* app/drop_poll.h */
-struct events; /* app/event.h */
+struct events;    /* app/event.h */
 struct loop;
+struct tap_table; /* app/tap_table.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -31,13 +32,22 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
-	char *snapshot_path;  /* set once the flows in the tables are worth keeping */
-	uint64_t start_s;     /* unix time */
-	uint64_t policy_s;    /* unix time at which the policy in force came into force */
+	struct tap_table *taps;
+	char *snapshot_path; /* set once the flows in the tables are worth keeping */
+	uint64_t start_s;    /* unix time */
+	uint64_t policy_s;   /* unix time at which the policy in force came into force */
 };
 
 /** The policy in force; valid until the next one is put in force. */
 const struct policy *daemon_policy(const struct daemon *daemon);
+
+/**
+ * Where a rule in force was written: `work.rules:3`, or who said it: `file`, `kept`, `runtime`.
+ * @param number of the rule in the policy in force
+ * @return false when there is no such rule
+ */
+bool daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, unsigned number,
+	char *text, size_t text_size);
 
 /** The wall clock, unix seconds. */
 uint64_t daemon_now(void);

@@ -10,7 +10,7 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 
-#include "app/worker.h"
+#include "app/tap.h"
 #include "classifier/guard.h"
 
 #define HANDOVER_SIZE 1024
@@ -22,6 +22,8 @@
 #define MBUFS_LEAST 8192
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
+/* How often workers are asked whether they have done with a policy. */
+#define QUIESCENCE_WAIT_US 20
 
 uint64_t
 worker_random(struct worker *worker)
@@ -51,6 +53,8 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 	for (uint16_t i = 0; i < count; i++)
 		bytes += rte_pktmbuf_pkt_len(queue->burst[i]);
 	queue->count = 0;
+	if (unlikely(worker->taps != NULL))
+		tap_leaves(worker, index, queue->burst, count);
 	sent = port->ops->tx_burst(port, worker->index, queue->burst, count);
 	counters->tx_packets += sent;
 	counters->tx_bytes += sent == count ? bytes : bytes / count * sent;
@@ -249,10 +253,25 @@ dataplane_publish(struct dataplane *dataplane, struct policy *policy)
 {
 	struct policy *old =
 		atomic_exchange_explicit(&dataplane->policy, policy, memory_order_acq_rel);
+	uint64_t token;
 
-	/* A worker that sleeps is offline; one that works is through its round in no time. */
-	rte_rcu_qsbr_synchronize(dataplane->quiescence, RTE_QSBR_THRID_INVALID);
+	token = rte_rcu_qsbr_start(dataplane->quiescence);
+	/*
+	 * A worker that sleeps is offline; one that works is through its round in no time, if it
+	 * runs at all: whoever waits for it must not take its processor.
+	 */
+	while (rte_rcu_qsbr_check(dataplane->quiescence, token, false) == 0)
+		usleep(QUIESCENCE_WAIT_US);
 	policy_free(old);
+}
+
+void
+dataplane_trace(struct dataplane *dataplane, packet_trace_fn trace, void *context)
+{
+	for (unsigned i = 0; i < dataplane->worker_count; i++) {
+		dataplane->workers[i]->trace = trace;
+		dataplane->workers[i]->trace_context = context;
+	}
 }
 
 void

@@ -40,8 +40,6 @@ struct dataplane {
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;
-	packet_trace_fn trace; /* NULL: none */
-	void *trace_context;
 	bool pickup;    /* there was no snapshot: TIMEOUT_PICKUP runs from time 0 */
 	bool automatic; /* replay: neighbours need not be asked */
 };
@@ -81,6 +79,9 @@ int dataplane_create(const struct conf *conf, struct policy *policy,
  * @param policy owned by the data plane from now on
  */
 void dataplane_publish(struct dataplane *dataplane, struct policy *policy);
+
+/** Have @p trace called, by all workers. No worker may be running. */
+void dataplane_trace(struct dataplane *dataplane, packet_trace_fn trace, void *context);
 
 /** Close ports and free everything. No worker may be running. */
 void dataplane_free(struct dataplane *dataplane);

@@ -331,7 +331,10 @@ relates(struct explain *explain, const struct worker *worker)
 		dropped(explain, EXPLAIN_TRACK, REASON_ICMP_ERROR);
 }
 
-/* As reset_again: who speaks in a connection that has been reset has not heard of it. */
+/*
+ * As reset_again: who speaks in a connection that has been reset has not heard of it. An ICMP error
+ * has no flags, and nobody is told.
+ */
 static void
 refused(struct explain *explain)
 {
@@ -384,10 +387,10 @@ owned(struct explain *explain, struct worker *worker)
 	answer->known = *packet->flow;
 	if (answer->decided && !reconfirmed(explain))
 		return;
-	if ((packet->flags & PACKET_ICMP_ERROR) != 0)
-		relates(explain, worker);
-	else if ((packet->flow->flags & FLOW_REFUSED) != 0)
+	if ((packet->flow->flags & FLOW_REFUSED) != 0)
 		refused(explain);
+	else if ((packet->flags & PACKET_ICMP_ERROR) != 0)
+		relates(explain, worker);
 	else
 		track(explain, worker);
 }

@@ -11,9 +11,8 @@
 #include "app/neighbour.h"
 
 #define TTL 64
-#define WINDOW 64240 /* what Linux announces first */
-#define PAYLOAD 8    /* of protocols without a header that we know */
-#define ICMP_HEADER 8
+#define WINDOW 64240       /* what Linux announces first */
+#define HEADER_OF_OTHERS 8 /* UDP and ICMP; what has no header that we know has something, too */
 
 /* A qube's own MAC, if it is known; else, and across the uplink, that of somebody. */
 static void
@@ -35,17 +34,7 @@ ethernet_fill(struct rte_ether_hdr *ethernet, const struct explain_question *que
 static uint16_t
 upper_length(uint8_t protocol)
 {
-	switch (protocol) {
-	case IPPROTO_TCP:
-		return sizeof(struct rte_tcp_hdr);
-	case IPPROTO_UDP:
-		return sizeof(struct rte_udp_hdr);
-	case IPPROTO_ICMP:
-	case IPPROTO_ICMPV6:
-		return ICMP_HEADER;
-	default:
-		return PAYLOAD;
-	}
+	return protocol == IPPROTO_TCP ? sizeof(struct rte_tcp_hdr) : HEADER_OF_OTHERS;
 }
 
 static void

@@ -3,9 +3,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "app/flow_show.h"
+#include "conf/rule_text.h"
 
 #define TEXT_SIZE 1024
 
@@ -131,18 +133,17 @@ action_word(enum action action)
 	return action == ACTION_ACCEPT ? "accept" : "drop";
 }
 
-/* `work.rules:3`. @return false when it is not known */
-static bool
-say_origin(char *text, const struct telling *telling, uint16_t qube, const struct rule *rule)
+/* `work.rules:3`, or which layer of changes it is from. */
+static void
+say_origin(char *text, const struct telling *telling, uint16_t qube, unsigned number)
 {
 	const struct conf_qube *conf = qube_conf(telling, qube);
-	const char *slash;
+	char origin[TEXT_SIZE];
 
-	if (rule == NULL || rule->line == 0 || conf == NULL || conf->rules_path == NULL)
-		return false;
-	slash = strrchr(conf->rules_path, '/');
-	say(text, "%s:%u", slash != NULL ? slash + 1 : conf->rules_path, rule->line);
-	return true;
+	if (conf == NULL ||
+		!daemon_rule_origin(telling->daemon, conf, number, origin, sizeof(origin)))
+		snprintf(origin, sizeof(origin), "unknown");
+	say(text, "%s", origin);
 }
 
 static void
@@ -150,7 +151,7 @@ say_rule(char *text, const struct telling *telling)
 {
 	uint16_t qube, number;
 	const struct rule *rule;
-	char origin[TEXT_SIZE] = "";
+	char *written;
 
 	if (!rule_of(telling, &qube, &number))
 		return;
@@ -161,10 +162,11 @@ say_rule(char *text, const struct telling *telling)
 			action_word(telling->policy->qubes[qube].rules->ruleset.policy));
 		return;
 	}
-	say(text, "rule %s/%04u says %s", qube_name(telling->policy, qube), number,
-		action_word(rule->action));
-	if (say_origin(origin, telling, qube, rule))
-		say(text, " (%s)", origin);
+	written = rule_format(rule, true);
+	say(text, "rule %s/%04u (", qube_name(telling->policy, qube), number);
+	say_origin(text, telling, qube, number);
+	say(text, ") says '%s'", written != NULL ? written : action_word(rule->action));
+	free(written);
 }
 
 static bool
@@ -217,16 +219,12 @@ say_names(char *text, const struct telling *telling)
 static const struct forward *
 forward_of(const struct telling *telling)
 {
-	const struct target *target = &telling->answer->decision.target;
-	const struct tuple *tuple = &telling->packet->tuple;
-	bool inbound = telling->packet->qube == QUBE_NONE;
+	const struct explanation *answer = telling->answer;
 
-	if (!telling->answer->decided || telling->answer->flow == EXPLAIN_FLOW_OPEN ||
-		target->qube == QUBE_NONE || target->filter || target->reason != REASON_NONE ||
-		(!inbound && (telling->packet->flags & PACKET_LOCAL) == 0))
-		return NULL;
-	return forward_find(
-		telling->policy->forwards, inbound ? FORWARD_EXTERNAL : FORWARD_INTERNAL, tuple);
+	/* Open flows are not asked where they came from. */
+	return answer->decided && answer->flow != EXPLAIN_FLOW_OPEN
+		       ? answer->decision.target.forward
+		       : NULL;
 }
 
 static void
@@ -527,6 +525,7 @@ rule_json(const struct telling *telling)
 	const struct rule *rule;
 	uint16_t qube, number;
 	json_t *object;
+	char *written;
 
 	if (!rule_of(telling, &qube, &number))
 		return NULL;
@@ -538,9 +537,13 @@ rule_json(const struct telling *telling)
 				action_word(telling->policy->qubes[qube].rules->ruleset.policy)));
 		return object;
 	}
+	written = rule_format(rule, true);
+	say_origin(origin, telling, qube, number);
 	json_object_set_new(object, "number", json_integer(number));
-	if (say_origin(origin, telling, qube, rule))
-		json_object_set_new(object, "origin", json_string(origin));
+	if (written != NULL)
+		json_object_set_new(object, "rule", json_string(written));
+	json_object_set_new(object, "origin", json_string(origin));
+	free(written);
 	return object;
 }
 

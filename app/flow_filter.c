@@ -117,8 +117,7 @@ flow_filter_parse(
 		return 0;
 	if (!json_is_object(object))
 		return -EINVAL;
-	json_object_foreach((json_t *)(uintptr_t)object, *key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)object, *key, value) {
 		unsigned i = 0;
 
 		while (i < FLOW_FILTER_KEY_COUNT && strcmp(keys[i].name, *key) != 0)

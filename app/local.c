@@ -69,7 +69,8 @@ frame_new(struct worker *worker, uint16_t port, const struct packet *cause,
 		rte_pktmbuf_free(mbuf);
 		return NULL;
 	}
-	packet_of(mbuf)->serial = cause != NULL ? cause->serial : 0;
+	*packet_of(mbuf) =
+		(struct packet){.serial = cause != NULL ? cause->serial : 0, .in_port = PORT_NONE};
 	memset(ethernet, 0, sizeof(*ethernet) + payload);
 	memcpy(&ethernet->dst_addr, destination_mac, RTE_ETHER_ADDR_LEN);
 	memcpy(&ethernet->src_addr, worker->dataplane->ports[port].mac, RTE_ETHER_ADDR_LEN);

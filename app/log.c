@@ -73,8 +73,7 @@ log_fields_write(FILE *stream, json_t *fields)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach(fields, key, value)
-	{
+	json_object_foreach (fields, key, value) {
 		const char *text = json_string_value(value);
 
 		fprintf(stream, " %s=", key);

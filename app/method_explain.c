@@ -326,8 +326,9 @@ question_take(
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)params, key,
-		value) if (!member_take(request, &parameters, key, value)) return false;
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value)
+		if (!member_take(request, &parameters, key, value))
+			return false;
 	if (parameters.from == NULL)
 		return refuse(request, CONTROL_INVALID_PARAMS, "from",
 			"want the name of a qube or port that the packet comes from");

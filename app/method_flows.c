@@ -250,8 +250,7 @@ members_known(struct control_request *request, const json_t *params, const char 
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)params, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
 		unsigned i = 0;
 
 		while (known[i] != NULL && strcmp(known[i], key) != 0)

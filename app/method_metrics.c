@@ -267,6 +267,36 @@ write_qubes(struct writer *writer)
 	write_accounts(writer, account_refused);
 }
 
+/* --- rules and forwards --- */
+
+static void
+write_rules(struct writer *writer)
+{
+	const struct policy *policy = writer->policy;
+	const struct forward_table *forwards = policy->forwards;
+	char text[INDEX_TEXT_SIZE];
+
+	family(writer, "rule_hits", "counter",
+		"flows that a rule has decided about, by its number, or the policy behind all of "
+		"them");
+	for (unsigned i = 0; i < policy->qube_count; i++) {
+		const struct qube *qube = &policy->qubes[i];
+		const struct rules *rules = qube->rules;
+
+		if (qube->name[0] == '\0' || rules->hits == NULL)
+			continue;
+		for (unsigned rule = 0; rule <= rules->ruleset.count; rule++)
+			SAMPLE(writer, hits_read(rules->hits[rule]), "qube", qube->name, "rule",
+				rule < rules->ruleset.count ? index_text(text, rule) : "policy");
+	}
+	family(writer, "forward_hits", "counter", "flows that a forward has let in");
+	for (unsigned i = 0; i < forwards->count; i++)
+		if (forwards->forwards[i].hits != NULL)
+			SAMPLE(writer, hits_read(forwards->forwards[i].hits), "forward",
+				forwards->forwards[i].name, "qube",
+				policy->qubes[forwards->forwards[i].qube].name);
+}
+
 static char *
 metrics_text(const struct daemon *daemon)
 {
@@ -287,6 +317,7 @@ metrics_text(const struct daemon *daemon)
 	write_workers(&writer);
 	write_ports(&writer);
 	write_qubes(&writer);
+	write_rules(&writer);
 	fputs("# EOF\n", writer.stream);
 	failed = ferror(writer.stream) != 0;
 	if (fclose(writer.stream) != 0 || failed) {

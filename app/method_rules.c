@@ -186,28 +186,18 @@ change_rules_reset(struct change *change, const json_t *params)
 
 /* rules.get */
 
-/* Where a rule was written. */
 static json_t *
-rule_origin(const struct qube_rules *rules, const struct rule *rule)
+rule_object(const struct daemon *daemon, const struct conf_qube *qube, const struct rule *rule,
+	unsigned number, const struct hits *hits)
 {
-	json_t *place = NULL;
-
-	if (rule->line != 0 && rules->source != NULL)
-		place = json_sprintf("%s:%u", rules->source, rule->line);
-	return place != NULL ? place : json_string(change_origin(rule->origin));
-}
-
-static json_t *
-rule_object(
-	const struct qube_rules *rules, unsigned number, const struct hits *hits, uint64_t now_s)
-{
-	const struct rule *rule = &rules->ruleset->rules[number];
 	char *text = rule_format(rule, true);
-	json_t *object = json_pack("{s:i, s:s?, s:o, s:I}", "number", (int)number, "rule", text,
-		"origin", rule_origin(rules, rule), "hits",
-		(json_int_t)(hits != NULL ? hits_read(hits) : 0));
+	char origin[512] = "";
+	json_t *object;
 
-	change_annotate(object, rule->expire_s, rule->comment, now_s);
+	(void)daemon_rule_origin(daemon, qube, number, origin, sizeof(origin));
+	object = json_pack("{s:i, s:s?, s:o, s:I}", "number", (int)number, "rule", text, "origin",
+		change_string(origin), "hits", (json_int_t)(hits != NULL ? hits_read(hits) : 0));
+	change_annotate(object, rule->expire_s, rule->comment, daemon_now());
 	free(text);
 	return object;
 }
@@ -230,7 +220,6 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 	const struct rules *compiled = compiled_rules(daemon_policy(daemon), qube->name);
 	struct hits *const *hits = compiled != NULL ? compiled->hits : NULL;
 	bool none = rules.state == RULES_NONE;
-	uint64_t now_s = daemon_now();
 	json_t *list = json_array();
 	json_t *object =
 		json_pack("{s:s, s:s, s:s, s:o}", "qube", qube->name, "state", states[rules.state],
@@ -253,8 +242,8 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 	else
 		hits = NULL;
 	for (unsigned i = 0; i < rules.ruleset->count; i++)
-		json_array_append_new(
-			list, rule_object(&rules, i, hits != NULL ? hits[i] : NULL, now_s));
+		json_array_append_new(list, rule_object(daemon, qube, &rules.ruleset->rules[i], i,
+						    hits != NULL ? hits[i] : NULL));
 	return object;
 }
 

@@ -7,6 +7,7 @@
 #include "app/event.h"
 #include "app/method_change.h"
 #include "app/tally.h"
+#include "conf/changes.h"
 
 static const struct conf_port *
 conf_port_find(const struct conf *conf, const char *name)

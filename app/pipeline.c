@@ -19,6 +19,7 @@
 
 #include <rte_ether.h>
 
+#include "app/tap.h"
 #include "app/worker_call.h"
 #include "classifier/guard.h"
 #include "classifier/parse.h"
@@ -109,6 +110,7 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		tracking->opened = true;
 		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
 			hits_add(decision->target.forward->hits);
+		packet_of(mbuf)->flags |= PACKET_OPENED;
 	}
 	return reason;
 }
@@ -478,6 +480,8 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 
 	worker->now_ms = now_ms;
 	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
+	if (unlikely(worker->taps != NULL))
+		tap_arrived(worker, burst, count);
 	left = parse_burst(burst, count);
 	count_received(worker, port, burst, count);
 	worker_drop_burst(worker, burst + left, count - left);

@@ -433,8 +433,7 @@ dataplane_start(struct replay *replay)
 		status = port_replay_open(&replay->dataplane->ports[i], stations[i].mac);
 	/* A capture may begin in the middle of everything. */
 	replay->dataplane->pickup = true;
-	replay->dataplane->trace = verdict_trace;
-	replay->dataplane->trace_context = &replay->log;
+	dataplane_trace(replay->dataplane, verdict_trace, &replay->log);
 end:
 	free(stations);
 	return status;

@@ -149,7 +149,7 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 		rte_pktmbuf_free(reply);
 		return;
 	}
-	packet_of(reply)->serial = packet->serial;
+	*packet_of(reply) = (struct packet){.serial = packet->serial, .in_port = PORT_NONE};
 	ethernet->dst_addr = from->src_addr;
 	memcpy(&ethernet->src_addr, worker->dataplane->ports[packet->in_port].mac,
 		RTE_ETHER_ADDR_LEN);
@@ -258,7 +258,7 @@ reply_reset(struct worker *worker, const struct flow *flow, enum direction direc
 	tcp->cksum = tuple.family == FAMILY_IPV4
 			     ? rte_ipv4_udptcp_cksum((const struct rte_ipv4_hdr *)l3, tcp)
 			     : rte_ipv6_udptcp_cksum((const struct rte_ipv6_hdr *)l3, tcp);
-	*packet_of(mbuf) = (struct packet){.serial = serial};
+	*packet_of(mbuf) = (struct packet){.serial = serial, .in_port = PORT_NONE};
 	worker->counters.resets++;
 	worker_transmit(worker, flow->way[direction].port, mbuf);
 }

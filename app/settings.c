@@ -130,6 +130,7 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	set_group(fields, "group", &conf->group);
 	set_group(fields, "look-group", &conf->look_group);
 	set_text(fields, "telemetry", conf->telemetry ? "yes" : "no");
+	set_text(fields, "log-refusals", conf->log_refusals ? "yes" : "no");
 	section_keep(sections, "sluice", "", fields);
 }
 
@@ -303,11 +304,12 @@ settings_log(const struct conf *conf, const struct conf *previous)
 	const char *title;
 	json_t *line;
 
-	json_object_foreach(before, title, line) if (json_object_get(sections, title) == NULL)
-		log_line("setting %s is gone", title);
-	json_object_foreach(
-		sections, title, line) if (!json_equal(line, json_object_get(before, title)))
-		log_line("setting %s%s", title, json_string_value(line));
+	json_object_foreach (before, title, line)
+		if (json_object_get(sections, title) == NULL)
+			log_line("setting %s is gone", title);
+	json_object_foreach (sections, title, line)
+		if (!json_equal(line, json_object_get(before, title)))
+			log_line("setting %s%s", title, json_string_value(line));
 	json_decref(sections);
 	json_decref(before);
 }

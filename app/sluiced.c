@@ -32,6 +32,7 @@
 #include "app/loop.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
@@ -206,6 +207,8 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = drop_poll_create(daemon, &daemon->drops);
 	if (error == 0)
+		error = tap_table_create(daemon, &daemon->taps);
+	if (error == 0)
 		error = telemetry_open(daemon);
 	if (error == -ENOMEM)
 		log_line("out of memory");
@@ -287,6 +290,7 @@ run(const char *path)
 	telemetry_close();
 	control_close(daemon.control);
 	drop_poll_free(daemon.drops);
+	tap_table_free(daemon.taps);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
 	dataplane_free(daemon.dataplane);

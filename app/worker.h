@@ -60,6 +60,7 @@ struct held_packet {
 	uint16_t neighbour;
 };
 
+struct tap_set;
 struct worker_call;
 
 struct worker {
@@ -68,6 +69,10 @@ struct worker {
 	/* once per burst */
 	const struct policy *policy;
 	uint32_t now_ms;
+	/* NULL almost always: called at the end of a packet's way; live taps, see app/tap.h */
+	packet_trace_fn trace;
+	void *trace_context;
+	const struct tap_set *taps;
 	/* its own */
 	struct flow_table *flows;
 	struct transmit_queue *transmit; /* by port */
@@ -113,8 +118,8 @@ worker_finish(struct worker *worker, const struct rte_mbuf *mbuf, enum verdict v
 
 	packet->verdict = (uint8_t)verdict;
 	worker->counters.verdicts[verdict]++;
-	if (unlikely(worker->dataplane->trace != NULL))
-		worker->dataplane->trace(worker->dataplane->trace_context, mbuf, packet);
+	if (unlikely(worker->trace != NULL))
+		worker->trace(worker->trace_context, mbuf, packet);
 }
 
 /** Have a worker look at what was put down for it, also when it sleeps. Any thread. */

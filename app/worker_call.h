@@ -14,9 +14,9 @@ struct event_base;
 struct worker_calls;
 
 /*
- * `run` is called in the worker's thread, `done` afterwards in the control thread, never from within
- * worker_call. `done` may free the call, or make it again. When sluiced ends it is called without
- * `run` having been.
+ * `run` is called in the worker's thread, `done` afterwards in the control thread, never from
+ * within worker_call. `done` may free the call, or make it again. When sluiced ends it is called
+ * without `run` having been.
  */
 struct worker_call {
 	void (*run)(struct worker *worker, void *context);

@@ -39,6 +39,7 @@ enum packet_flag {
 	PACKET_LOCAL = 1 << 5,      /* addressed to the firewall itself */
 	PACKET_DF = 1 << 6,         /* IPv4 don't fragment */
 	PACKET_SPLIT = 1 << 8,      /* route: leaves in fragments */
+	PACKET_OPENED = 1 << 9,     /* it has opened its flow */
 	PACKET_FRAGMENT = 1 << 7,   /* a fragment: `tuple` has no ports, l4_offset is where its
 				       part of the datagram starts */
 };
@@ -73,12 +74,12 @@ struct packet {
 	uint8_t verdict;        /* enum verdict */
 	uint8_t reason;         /* enum reason */
 	uint16_t rule;          /* judge: index of the rule, RULE_POLICY or RULE_NONE */
-	uint16_t in_port;       /* set by whoever received it */
+	uint16_t in_port;       /* set by whoever received it; PORT_NONE: made here */
 	uint16_t out_port;      /* PORT_NONE until routed */
 	uint16_t qube;          /* guard: index of the sending qube, QUBE_NONE from the uplink */
 	uint16_t fragment_size; /* reassemble: longest IP packet it came in, bytes; 0 = in one */
 	uint16_t quoted_l4;     /* relate: where the quoted packet's upper layer starts */
-	uint32_t serial;        /* replay: the packet's number in the inputs */
+	uint32_t serial;        /* replay: the packet's number in the inputs; else see app/tap.h */
 	uint32_t fragment_id;   /* reassemble: identification of an IPv6 datagram, host order */
 	struct flow *flow;
 	uint64_t hash; /* flow table hash of `tuple` */

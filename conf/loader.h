@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files that read sluice.conf share; nobody outside conf/ includes this.
+ * What the files that read sluice.conf share;
+ * nobody outside conf/ includes this but what makes sluice.conf(5).
  *
  * conf.c turns text into sections and keys, conf_keys.c is the table of keys and their values,
  * conf_check.c and forward_check.c look at the whole once everything is read. The loader remembers
@@ -25,10 +26,16 @@ enum section_kind {
 	SECTION_KINDS
 };
 
+#define KEY_NEEDED "needed"
+
 /*
  * The one table of keys. Each row is
  *
  *	KEY(identifier, section, "name", parser, "what is allowed", members of struct key...)
+ *
+ * of which `.without` says what holds when the key is left out: the value it then has, or in words;
+ * none where that is said already.
+ * Loading, the errors and sluice.conf(5) are made from it.
  *
  * The rows of [timeouts] follow from the table in nat/timeout.h; those of [limits], and the same
  * keys of a [qube NAME], from the one in classifier/budget.h.
@@ -37,91 +44,126 @@ enum section_kind {
 #define KEYS(KEY) \
 	KEY(SLUICE_WORKERS, SLUICE, "workers", number_parse, \
 		"worker lcores", \
-		.offset = offsetof(struct conf, workers), .min = 1, .max = WORKERS_MAX) \
+		.offset = offsetof(struct conf, workers), .min = 1, .max = WORKERS_MAX, \
+		.without = "1") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
-		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX) \
+		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
+		.without = "262144") \
 	KEY(SLUICE_SOCKET, SLUICE, "socket", socket_parse, \
-		"an absolute path of at most 107 bytes for the control socket") \
+		"an absolute path of at most 107 bytes for the control socket", \
+		.without = SOCKET_PATH_DEFAULT) \
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
-		"the absolute path of a directory") \
+		"the absolute path of a directory", \
+		.without = STATE_DIR_DEFAULT) \
 	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
 		"the name or number of the group that may change things over the control socket", \
-		.offset = offsetof(struct conf, group)) \
+		.offset = offsetof(struct conf, group), \
+		.without = "root alone may") \
 	KEY(SLUICE_LOOK_GROUP, SLUICE, "look-group", group_parse, \
 		"the name or number of the group that may look over the control socket", \
-		.offset = offsetof(struct conf, look_group)) \
+		.offset = offsetof(struct conf, look_group), \
+		.without = "nobody beside those who may change things") \
 	KEY(SLUICE_TELEMETRY, SLUICE, "telemetry", yes_no_parse, \
 		"yes or no: whether dpdk-telemetry.py finds sluiced", \
-		.offset = offsetof(struct conf, telemetry)) \
+		.offset = offsetof(struct conf, telemetry), \
+		.without = "no") \
 	KEY(SLUICE_LOG_REFUSALS, SLUICE, "log-refusals", yes_no_parse, \
 		"yes or no: whether refusals are logged", \
-		.offset = offsetof(struct conf, log_refusals)) \
+		.offset = offsetof(struct conf, log_refusals), \
+		.without = "yes") \
 	KEY(GATEWAY_ADDRESS, GATEWAY, "address", gateway_address_parse, \
-		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4) \
+		"an IPv4 address, ours towards every qube", .family = FAMILY_IPV4, \
+		.without = "no qube can have an IPv4 address") \
 	KEY(GATEWAY_ADDRESS6, GATEWAY, "address6", gateway_address_parse, \
-		"an IPv6 address, ours towards every qube", .family = FAMILY_IPV6) \
+		"an IPv6 address, ours towards every qube", .family = FAMILY_IPV6, \
+		.without = "no qube can have an IPv6 address") \
 	KEY(GATEWAY_DNS, GATEWAY, "dns", virtual_dns_parse, \
-		"up to 4 IPv4 addresses that qubes use as resolvers, separated by blanks") \
+		"up to 4 IPv4 addresses that qubes use as resolvers, separated by blanks", \
+		.without = "no resolver is translated") \
 	KEY(PORT_DEVICE, PORT, "device", device_parse, \
-		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS") \
+		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS", \
+		.without = KEY_NEEDED) \
 	KEY(PORT_ROLE, PORT, "role", role_parse, \
-		"uplink or qube") \
+		"uplink or qube", \
+		.without = KEY_NEEDED) \
 	KEY(PORT_QUBE, PORT, "qube", qube_name_parse, \
 		"the NAME of a [qube NAME] section, for role = qube", \
-		.offset = offsetof(struct conf_port, qube)) \
+		.offset = offsetof(struct conf_port, qube), \
+		.without = KEY_NEEDED) \
 	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
-		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4) \
+		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4, \
+		.without = "the uplink has no IPv4") \
 	KEY(PORT_ADDRESS6, PORT, "address6", port_address_parse, \
-		"our IPv6 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV6) \
+		"our IPv6 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV6, \
+		.without = "the uplink has no IPv6") \
 	KEY(PORT_GATEWAY, PORT, "gateway", port_gateway_parse, \
-		"the IPv4 address of the next router, for role = uplink", .family = FAMILY_IPV4) \
+		"the IPv4 address of the next router, for role = uplink", .family = FAMILY_IPV4, \
+		.without = "only the link itself is reached") \
 	KEY(PORT_GATEWAY6, PORT, "gateway6", port_gateway_parse, \
-		"the IPv6 address of the next router, for role = uplink", .family = FAMILY_IPV6) \
+		"the IPv6 address of the next router, for role = uplink", .family = FAMILY_IPV6, \
+		.without = "only the link itself is reached") \
 	KEY(PORT_DNS, PORT, "dns", resolvers_parse, \
-		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink") \
+		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink", \
+		.without = "what qubes ask of the virtual resolvers is dropped") \
 	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
-		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more") \
+		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more", \
+		.without = "off") \
 	KEY(QUBE_ADDRESS, QUBE, "address", qube_address_parse, \
-		"an IPv4 address without a length", .family = FAMILY_IPV4) \
+		"an IPv4 address without a length", .family = FAMILY_IPV4, \
+		.without = "the qube has no IPv4") \
 	KEY(QUBE_ADDRESS6, QUBE, "address6", qube_address_parse, \
-		"an IPv6 address without a length", .family = FAMILY_IPV6) \
+		"an IPv6 address without a length", .family = FAMILY_IPV6, \
+		.without = "the qube has no IPv6") \
 	KEY(QUBE_MAC, QUBE, "mac", mac_parse, \
-		"a unicast MAC such as 00:16:3e:5e:6c:00") \
+		"a unicast MAC such as 00:16:3e:5e:6c:00", \
+		.without = "that of its first valid ARP or neighbour solicitation") \
 	KEY(QUBE_RULES, QUBE, "rules", rules_path_parse, \
-		"the path of a rules file, relative to the configuration file") \
+		"the path of a rules file, relative to the configuration file", \
+		.without = "what the qube sends is dropped in silence") \
 	KEY(QUBE_FILTER, QUBE, "filter", filter_parse, \
-		"address-and-port, address or none: who may send to a UDP port it has opened") \
+		"address-and-port, address or none: who may send to a UDP port it has opened", \
+		.without = "address-and-port") \
 	KEY(FORWARD_TYPE, FORWARD, "forwardtype", forward_type_parse, \
-		"external, which listens on the uplink, or internal, which listens for qubes") \
+		"external, which listens on the uplink, or internal, which listens for qubes", \
+		.without = KEY_NEEDED) \
 	KEY(FORWARD_PROTO, FORWARD, "proto", forward_proto_parse, \
-		"tcp or udp") \
+		"tcp or udp", \
+		.without = KEY_NEEDED) \
 	KEY(FORWARD_SRCPORTS, FORWARD, "srcports", ports_parse, \
 		"PORT or LOW-HIGH in 1..65535, where we listen", \
-		.offset = offsetof(struct conf_forward, first), .least = 1) \
+		.offset = offsetof(struct conf_forward, first), .least = 1, \
+		.without = KEY_NEEDED) \
 	KEY(FORWARD_DSTPORTS, FORWARD, "dstports", ports_parse, \
 		"PORT or LOW-HIGH in 1..65535 on the qube: as many as srcports, or one for all", \
-		.offset = offsetof(struct conf_forward, target_first), .least = 1) \
+		.offset = offsetof(struct conf_forward, target_first), .least = 1, \
+		.without = "the same as srcports") \
 	KEY(FORWARD_SRCHOST, FORWARD, "srchost", srchost_parse, \
 		"ADDRESS or ADDRESS/LENGTH of those who may connect; without it anyone may") \
 	KEY(FORWARD_QUBE, FORWARD, "qube", qube_name_parse, \
 		"the NAME of a [qube NAME] section, where connections are sent", \
-		.offset = offsetof(struct conf_forward, qube)) \
+		.offset = offsetof(struct conf_forward, qube), \
+		.without = KEY_NEEDED) \
 	KEY(FORWARD_EXPIRE, FORWARD, "expire", expire_parse, \
-		"the unix time in seconds at which it ends, such as $(date -d tomorrow +%s) prints") \
+		"the unix time in seconds at which it ends, such as $(date -d tomorrow +%s) prints", \
+		.without = "it never ends") \
 	KEY(FORWARD_COMMENT, FORWARD, "comment", comment_parse, \
-		"any text") \
+		"any text", \
+		.without = "none") \
 	KEY(ALLOW_FROM, ALLOW, "from", qube_name_parse, \
 		"the NAME of a [qube NAME] section, which may open connections", \
-		.offset = offsetof(struct conf_allow, from)) \
+		.offset = offsetof(struct conf_allow, from), \
+		.without = KEY_NEEDED) \
 	KEY(ALLOW_TO, ALLOW, "to", qube_name_parse, \
 		"the NAME of a [qube NAME] section, which they may go to", \
-		.offset = offsetof(struct conf_allow, to)) \
+		.offset = offsetof(struct conf_allow, to), \
+		.without = KEY_NEEDED) \
 	KEY(ALLOW_PROTO, ALLOW, "proto", allow_proto_parse, \
 		"tcp, udp or icmp, which is ICMPv6 for IPv6; without it every protocol") \
 	KEY(ALLOW_DSTPORTS, ALLOW, "dstports", ports_parse, \
 		"PORT or LOW-HIGH in 0..65535, with proto = tcp or udp", \
-		.offset = offsetof(struct conf_allow, first))
+		.offset = offsetof(struct conf_allow, first), \
+		.without = "all ports")
 /* clang-format on */
 
 enum key_id {
@@ -146,6 +188,7 @@ struct key {
 	/* Store @p text; false with a reason such as "is over 64" when it is wrong. */
 	bool (*parse)(const struct key *key, void *object, const char *text, char *reason);
 	const char *allowed;
+	const char *without; /* NULL in [limits] and [timeouts]: their tables have a default */
 	/* What the parsers of several keys differ in. */
 	size_t offset;     /* numbers, ports, names, yes or no: in the section's object */
 	unsigned min, max; /* numbers: max is not 0 */

@@ -4,6 +4,7 @@
 # Run the tests: `tests/run.sh [PATTERN...]`, all of them or those whose name contains a pattern.
 #
 #   conformance      tests/conformance.sh             docs/conformance.md names tests that exist
+#   man              tests/man.sh                     the man pages have all that the programs have
 #   unit/test_FILE   $BUILD/tests/unit/test_FILE      one program per source file
 #   fuzz/NAME        $BUILD/tests/fuzz/fuzz_NAME      damaged frames by the million, bounded
 #   replay/CASE      tests/replay.sh pcaps/CASE       captures in, captures and verdicts out
@@ -127,6 +128,7 @@ run_differential() {
 rm -rf "$logs"
 mkdir -p "$logs"
 run conformance tests/conformance.sh
+run man tests/man.sh
 run_units
 run_fuzzers
 run_replays

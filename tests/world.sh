@@ -276,6 +276,91 @@ checks() {
     check_ping "$GATEWAY6"
 }
 
+# --- with sluicectl -----------------------------------------------------------------------------
+
+ctl() { "$BUILD/app/sluicectl" --socket "$WORLD/control.sock" "$@"; }
+
+# web_from_uplink URL: sets `said`
+web_from_uplink() {
+    local status=0
+    said=$(in_uplink curl -sS --noproxy '*' --connect-timeout 1 --max-time 5 "$1" 2>&1) || status=$?
+    said=${said//$'\n'/ }
+    return "$status"
+}
+
+check_forward() {
+    local right=0 before
+    web_from_uplink "http://$UPLINK:8080/" || before=$said
+    if said=$(ctl forward add work proto=tcp forwardtype=external srcports=8080 dstports=80 \
+        --name web 2>&1) && web_from_uplink "http://$UPLINK:8080/"; then
+        [[ $said != "hello from work" || -z ${before:-} ]] || right=1
+    fi
+    verdict "$right" "forward add work ... srcports=8080 dstports=80: it is reached" \
+        "before: '${before#*) }', then '$said'"
+}
+
+check_forward_delete() {
+    local right=0
+    if said=$(ctl forward delete web 2>&1); then
+        web_from_uplink "http://$UPLINK:8080/" || right=1
+    fi
+    verdict "$right" "forward delete web: silence again" "'${said#*) }'"
+}
+
+# A transfer without end begins while the rule is there, and is cut off with it.
+check_expiry() {
+    local right=0 status=0 cut began ended
+    if said=$(ctl rules add work action=accept "dst4=$HOST" proto=tcp dstports=83 expire=+3 2>&1); then
+        began=$EPOCHREALTIME
+        said=$(in_qube work curl -sS --noproxy '*' --connect-timeout 2 --max-time 10 \
+            -o /dev/null "http://$HOST:83/drip" 2>&1) || status=$?
+        ended=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+        cut="${said#*) } after $ended s"
+        # 56: the connection was open, and was reset
+        if curl_from work "http://$HOST:83/who"; then
+            said="went through"
+        elif ((status == 56)) && awk -v s="$ended" 'BEGIN { exit !(s > 1.5 && s < 4.5) }'; then
+            right=1
+        fi
+    fi
+    verdict "$right" "rules add work ... dstports=83 expire=+3: for three seconds" \
+        "'${cut:-}', then '${said##*: }'"
+}
+
+check_explain() {
+    local right=0 before
+    before=$(drops rule)
+    said=$(ctl explain from=work "dst=$HOST" proto=tcp dport=82 2>&1 | head -n 1) || true
+    # it says which rule of that qube, and nothing was sent or counted
+    [[ $said != "drop: "*" rule work/0003 (work.rules:5) says 'action=drop dst4=$HOST"* ||
+        $(drops rule) != "$before" ]] || right=1
+    verdict "$right" "explain from=work dst=$HOST proto=tcp dport=82" "'$said'"
+}
+
+check_drops() {
+    local right=0
+    said=$(ctl drops qube=work reason=rule 2>&1 | tail -n 1) || true
+    [[ $said != *"$(qube_address work):"*" > $HOST:82 "* ]] || right=1
+    verdict "$right" "drops qube=work reason=rule: the last packet" "'$said'"
+}
+
+checks_sluicectl() {
+    printf '\n%s\n\n' "${bold}the same firewall, and sluicectl${plain}"
+    mkdir "$WORLD/www-work"
+    echo "hello from work" >"$WORLD/www-work/index"
+    in_background "$WORLD/www-work.log" in_qube work "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/uplink_host.py" "$WORLD/www-work" 80 -- 7000
+    wait_for 10 "the web server of work" test -e "$WORLD/www-work/ready"
+    in_background "$WORLD/echo.log" in_uplink "$PYTHON" \
+        "$WORLD_ROOT/tests/smoke/echo_server.py" "$WORLD/echo" tcp:83
+    wait_for 10 "the other server of the uplink host" grep -q ready "$WORLD/echo"
+    check_forward
+    check_forward_delete
+    check_expiry
+    check_explain
+    check_drops
+}
+
 check_end() {
     local right=0 status=0 ended
     firewall_stop TERM || status=$?
@@ -302,8 +387,10 @@ stay() {
     done
     printf '  %-46s # on the uplink host\n' "ip netns exec $WORLD_NAME-up bash"
     echo "  curl http://$HOST/; curl http://uplink.test/; curl http://$HOST:81/    # to try there"
-    [[ $MODE != sluice ]] ||
-        echo "  tests/smoke/control.py $WORLD/control.sock counters        # what was counted"
+    [[ $MODE != sluice ]] || {
+        echo "  export SLUICE_SOCKET=$WORLD/control.sock       # to look into it, and change it:"
+        echo "  $BUILD/app/sluicectl status; $BUILD/app/sluicectl help"
+    }
     # in the background, because a trap waits for a command in the foreground
     in_background /dev/null sleep infinity
     wait "${WORLD_PIDS[-1]}"
@@ -325,6 +412,7 @@ main() {
     (world_require curl dig nc dnsmasq cmp) || exit 1
     world_start
     checks
+    [[ $MODE != sluice ]] || checks_sluicectl
     [[ ${KEEP:-} == 1 ]] || check_end
     echo
     if ((wrong)); then

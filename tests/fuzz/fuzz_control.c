@@ -21,9 +21,11 @@
  * and the action; what depends on the time of day does not repeat.
  */
 #include "app/control.h"
+#include "app/drop_poll.h"
 #include "app/event.h"
 #include "app/method.h"
 #include "app/worker_call.h"
+#include "conf/changes.h"
 #include "tests/unit/plane.h"
 #include "tests/unit/unit.h"
 
@@ -599,8 +601,7 @@ probe(void)
 		requests_made++;
 	}
 	answers_await(&client, messages, count);
-	json_array_foreach(messages, index, message)
-	{
+	json_array_foreach (messages, index, message) {
 		json_int_t id = json_integer_value(json_object_get(message, "id"));
 
 		if (json_object_get(message, "method") != NULL)
@@ -697,8 +698,6 @@ act(void)
 		turn();
 	if (draw(200) == 0)
 		probe();
-	if (draw(3000) == 0)
-		daemon_expired(-1, 0, &daemon_state);
 }
 
 /* --- start and end --- */
@@ -738,11 +737,12 @@ open_world(void)
 		.start_s = (uint64_t)time(NULL),
 		.policy_s = (uint64_t)time(NULL),
 	};
-	daemon_state.expiry = evtimer_new(daemon_state.base, daemon_expired, &daemon_state);
-	if (daemon_state.base == NULL || daemon_state.expiry == NULL ||
+	if (daemon_state.base == NULL || daemon_changes_load(&daemon_state, &report) != 0 ||
+		daemon_expiry_open(&daemon_state, &report) != 0 ||
 		worker_calls_create(plane->dataplane, daemon_state.base, &daemon_state.calls) !=
 			0 ||
 		events_create(&daemon_state, &daemon_state.events) != 0 ||
+		drop_poll_create(&daemon_state, &daemon_state.drops) != 0 ||
 		control_open(socket_path, daemon_state.base, &daemon_state, &report,
 			&daemon_state.control) != 0)
 		abort();
@@ -764,9 +764,12 @@ close_world(void)
 	control_close(daemon_state.control);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_close(&clients[i]);
+	drop_poll_free(daemon_state.drops);
 	events_free(daemon_state.events);
 	worker_calls_free(daemon_state.calls);
-	event_free(daemon_state.expiry);
+	daemon_expiry_close(&daemon_state);
+	changes_free(daemon_state.changes);
+	free(daemon_state.changes_path);
 	event_base_free(daemon_state.base);
 	lost = plane_free(plane);
 	if (lost != 0)

@@ -578,7 +578,7 @@ open_plane(void)
 								: talk_qube_address(family, port));
 	plane = plane_create(&(struct plane_options){.workers = 1 + (unsigned)(seed % 3)});
 	plane->watch = watch;
-	plane->dataplane->trace = trace;
+	dataplane_trace(plane->dataplane, trace, NULL);
 	plane_resolve(plane);
 }
 

@@ -289,7 +289,7 @@ open_plane(void)
 			 "action=accept dst6=2606:4700::/32\naction=accept specialtarget=dns\n",
 	});
 	plane->watch = watch;
-	plane->dataplane->trace = trace;
+	dataplane_trace(plane->dataplane, trace, NULL);
 	plane->dataplane->ports[PLANE_UPLINK].mtu = 1430; /* some of our longest are too long */
 	plane_resolve(plane);
 }

@@ -39,7 +39,8 @@ main() {
         "$WORLD_ROOT/tests/smoke/control_tells.py" "$WORLD/control.sock" events
     wait_for 5 "a subscriber" events_say subscribed
 
-    in_qube work ping -c 7 -i 0.01 -W 1 "$HOST" >"$WORLD/ping.log" || fail "no ping: $(<"$WORLD/ping.log")"
+    in_qube work ping -c 7 -i 0.01 -W 1 "$HOST" >"$WORLD/ping.log" ||
+        fail "no ping: $(<"$WORLD/ping.log")"
     ! in_qube work nc -w 1 -z "$HOST" 81 || fail "what is refused has passed"
     tells numbers "$FIREWALL_PID"
     ok "status, qubes and metrics say the same, and what has happened"
@@ -65,7 +66,8 @@ action=accept dst4=192.0.2.$i"
     ok "telemetry: $(<"$WORLD/hammer.log")"
 
     log_says '^sluiced: setting qube.work .*rules.count=2' || fail "a changed section is not told"
-    (($(grep -c 'setting timeouts' "$WORLD/sluiced.log") == 1)) || fail "all sections are told again"
+    (($(grep -c 'setting timeouts' "$WORLD/sluiced.log") == 1)) ||
+        fail "all sections are told again"
 
     # a budget: sixteen flows at once, and five new ones a second
     in_qube work bash -c "for i in {1..40}; do ping -c 1 -W 1 $HOST >/dev/null & done; wait" || true
@@ -93,7 +95,8 @@ action=accept dst4=192.0.2.$i"
     tells missed "$FIREWALL_PID"
 
     # the log
-    log_says '^sluiced: setting sluice .*workers=[0-9]+ .*telemetry=yes$' || fail "no [sluice] in the log"
+    log_says '^sluiced: setting sluice .*workers=[0-9]+ .*telemetry=yes log-refusals=' ||
+        fail "no [sluice] in the log"
     log_says '^sluiced: setting limits flows=32768 ' || fail "no [limits] in the log"
     log_says '^sluiced: setting qube.work .*flows=16 flows.default=32768' ||
         fail "a limit that is not the default is not marked"

@@ -346,7 +346,7 @@ def half_closed():
         client.shutdown(socket.SHUT_WR)
         reader = client.makefile("rb")
         seen = len(reader.readlines())
-    expect("300 requests of who said all he has to say are answered, then it ends", seen == 300, seen)
+    expect("300 requests of who has said all are answered, then it ends", seen == 300, seen)
     with connect() as client:
         client.sendall(request()[:-1])
         client.shutdown(socket.SHUT_WR)

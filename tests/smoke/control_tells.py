@@ -85,7 +85,8 @@ def numbers(pid):
     require("a drop", work["drops"].get("policy", 0) >= 1, work["drops"])
     require("its flows", work["flows"] == 1, work["flows"])
     require("its limits", work["limits"]["flows"] == 16, work["limits"])
-    require("one qube", [q["name"] for q in control.call("qubes", qube="work")["qubes"]] == ["work"], "")
+    alone = control.call("qubes", qube="work")["qubes"]
+    require("one qube", [qube["name"] for qube in alone] == ["work"], alone)
 
     text = control.call("metrics")["text"]
     samples = metrics(text)
@@ -93,7 +94,11 @@ def numbers(pid):
     for name in ("rx_packets", "tx_packets"):
         seen = samples[f"sluice_port_{name}_total", (("port", "work"), ("qube", "work"))]
         require(f"{name} in metrics", seen >= work[name], (seen, work[name]))
-    drops = {dict(labels)["reason"]: n for (name, labels), n in samples.items() if name == "sluice_drops_total"}
+    drops = {
+        dict(labels)["reason"]: count
+        for (name, labels), count in samples.items()
+        if name == "sluice_drops_total"
+    }
     for reason, count in counters["drops"].items():
         require(f"{reason} in metrics", drops[reason] >= count, drops[reason])
     require("every reason is there", len(drops) > 40, len(drops))
@@ -183,7 +188,7 @@ def missed(pid):
     require("none is told twice", all(sum(counts) == 60 for counts in told.values()), told)
     most = max(max(counts) for counts in told.values())
     require("some were missed", most > 1, most)
-    print(f"ok:   of 60 events a subscriber that does not read has missed up to {most - 1}, and is told so")
+    print(f"ok:   who does not read has missed up to {most - 1} of 60 events, and is told so")
 
 
 def journal(*command):
@@ -195,7 +200,8 @@ def journal(*command):
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         lines = stream.read().splitlines()
-    require("priorities", lines and all(line[:1] == b"<" and line[2:12] == b">sluiced: " for line in lines), lines)
+    good = [line[:1] == b"<" and line[2:12] == b">sluiced: " for line in lines]
+    require("priorities", lines and all(good), lines)
     require("none elsewhere", other.stderr.startswith(b"sluiced: "), other.stderr)
 
 

@@ -71,7 +71,7 @@ world_up() {
 
 check_rules() {
     expect '{"from": "work", "dst": "'"$HOST"'", "proto": "tcp", "dport": 80}' \
-        '"verdict": "forward", "flow": "new"' '"qube": "work", "number": 3, .*"origin": "work.rules:5"' \
+        '"verdict": "forward", "flow": "new"' '"qube": "work", "number": 3, "rule": "action=accept proto=tcp dstports=80-81", "origin": "work.rules:5"' \
         "\"translation\": \{\"source\": \"$UPLINK\"" '"out": "uplink"' "\"next_hop\": \"$HOST\""
     expect '{"from": "work", "dst": "'"$HOST"'", "dport": 81}' '"verdict": "drop"' \
         '"reason": "rule"' '"number": 1' '"answer": "ICMP: communication administ'

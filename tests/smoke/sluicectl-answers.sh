@@ -436,8 +436,6 @@ check_help() {
     ctl 0 --json help rules add
     [[ $("$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)["verbs"][0]["verb"])' <<<"$OUT") == "rules add" ]] ||
         fail "help --json: $OUT"
-    ctl 0 help --scdoc
-    shows "*rules add* QUBE PROPERTY..." "*-w*, *--write* FILE"
     # nothing that is wider than a terminal, but for examples
     [[ -z $("$CTL" help | awk 'length > 79') ]] || fail "help is wide"
     echo "ok:   help of $verbs verbs"

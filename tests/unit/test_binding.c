@@ -1057,6 +1057,58 @@ test_tcp_exhausted(void)
 	flow_table_free(table);
 }
 
+/* What would be found, joined and begun, also without references that are given back; nothing is.
+ */
+static void
+test_trial(void)
+{
+	struct binding_table *bindings = binding_table_create(&secret, SOCKET_ID_ANY);
+	struct binding_trial trial = {.count = 0};
+	struct binding_request first = {
+		.family = FAMILY_IPV4, .protocol = IPPROTO_UDP, .qube = 1, .port = RTE_BE16(4000)};
+	struct binding_request second = first;
+	rte_be16_t external, expected;
+	uint16_t qube;
+	bool fresh;
+
+	second.qube = 2;
+	CU_ASSERT_EQUAL(binding_take(bindings, &first, &external, &fresh), 0);
+	first.trial = second.trial = &trial;
+	CU_ASSERT_EQUAL(binding_join(bindings, &first, &external), 0);
+	CU_ASSERT_EQUAL(external, RTE_BE16(4000));
+	CU_ASSERT_EQUAL(binding_join(bindings, &second, &external), -ENOENT);
+	CU_ASSERT_EQUAL(binding_take(bindings, &second, &expected, &fresh), 0);
+	CU_ASSERT(fresh && expected != RTE_BE16(4000));
+	CU_ASSERT_FALSE(
+		binding_is_last(bindings, FAMILY_IPV4, IPPROTO_UDP, RTE_BE16(4000), &trial));
+
+	/* of another family or protocol: does not count */
+	trial.count = 2;
+	trial.given[0].family = FAMILY_IPV6;
+	trial.given[0].protocol = IPPROTO_UDP;
+	trial.given[1].protocol = IPPROTO_ICMP;
+	trial.given[0].external = trial.given[1].external = RTE_BE16(4000);
+	CU_ASSERT_EQUAL(binding_join(bindings, &first, &external), 0);
+	trial.count = 1;
+	trial.given[0].family = FAMILY_IPV4;
+	CU_ASSERT_TRUE(binding_is_last(bindings, FAMILY_IPV4, IPPROTO_UDP, RTE_BE16(4000), &trial));
+	CU_ASSERT_EQUAL(binding_join(bindings, &first, &external), -ENOENT);
+	CU_ASSERT_EQUAL(binding_take(bindings, &second, &external, &fresh), 0);
+	CU_ASSERT(fresh && external == RTE_BE16(4000));
+
+	/* nothing of it has happened */
+	CU_ASSERT_FALSE(
+		binding_find(bindings, FAMILY_IPV4, IPPROTO_UDP, expected, &qube, &external));
+	CU_ASSERT_TRUE(
+		binding_find(bindings, FAMILY_IPV4, IPPROTO_UDP, RTE_BE16(4000), &qube, &external));
+	CU_ASSERT_EQUAL(qube, 1);
+	second.trial = NULL;
+	CU_ASSERT_EQUAL(binding_take(bindings, &second, &external, &fresh), 0);
+	CU_ASSERT(fresh && external == expected);
+	CU_ASSERT_EQUAL(binding_release(bindings, FAMILY_IPV4, IPPROTO_UDP, RTE_BE16(4000)), 1);
+	binding_table_free(bindings);
+}
+
 int
 main(void)
 {
@@ -1067,6 +1119,7 @@ main(void)
 		{"families and protocols", test_families},
 		{"reserved UDP ports (CVE-2021-3773)", test_reserved_udp},
 		{"join", test_join},
+		{"trials", test_trial},
 		{"fresh and release", test_fresh_and_release},
 		{"exact ports after a restart (RFC 4787 REQ-1)", test_exact},
 		{"displaced bindings are counted", test_displaced_is_counted},

@@ -3,7 +3,7 @@
  * sluice.conf: values, defaults, and errors with their exact lines. Each case replaces or appends
  * to a configuration that is known to be good, so that nothing else can be what was refused.
  */
-#include "conf/conf.h"
+#include "conf/loader.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -131,6 +131,34 @@ test_defaults(void)
 	CU_ASSERT_EQUAL(conf->qubes[0].state, RULES_NONE);
 	CU_ASSERT_FALSE(conf->qubes[0].has_mac);
 	conf_free(conf);
+}
+
+/* What sluice.conf(5) says of a key that is left out is the value it has then. */
+static void
+test_defaults_said(void)
+{
+	struct conf *left_out = good(GOOD);
+	struct conf *said;
+	char text[1024] = "[sluice]\n";
+
+	for (enum key_id id = KEY_SLUICE_WORKERS; id <= KEY_SLUICE_LOG_REFUSALS; id++)
+		if (id != KEY_SLUICE_GROUP && id != KEY_SLUICE_LOOK_GROUP)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s = %s\n",
+				keys[id].name, keys[id].without);
+	snprintf(text + strlen(text), sizeof(text) - strlen(text),
+		GATEWAY UPLINK "mss-clamp = %s\n" WORK "filter = %s\n",
+		keys[KEY_PORT_MSS_CLAMP].without, keys[KEY_QUBE_FILTER].without);
+	said = good(text);
+	CU_ASSERT_EQUAL(said->workers, left_out->workers);
+	CU_ASSERT_EQUAL(said->flows, left_out->flows);
+	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
+	CU_ASSERT_STRING_EQUAL(said->state_dir, left_out->state_dir);
+	CU_ASSERT_EQUAL(said->telemetry, left_out->telemetry);
+	CU_ASSERT_EQUAL(said->log_refusals, left_out->log_refusals);
+	CU_ASSERT_EQUAL(said->ports[0].mss_clamp, left_out->ports[0].mss_clamp);
+	CU_ASSERT_EQUAL(said->qubes[0].filter, left_out->qubes[0].filter);
+	conf_free(said);
+	conf_free(left_out);
 }
 
 static void
@@ -1186,6 +1214,7 @@ main(void)
 {
 	static const struct unit_test tests[] = {
 		{"defaults", test_defaults},
+		{"defaults are what the man page says", test_defaults_said},
 		{"every value arrives", test_values},
 		{"a value may be long", test_long_value},
 		{"an uplink may have a single address", test_single_address_uplink},

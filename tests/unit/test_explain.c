@@ -671,7 +671,7 @@ one_world(uint64_t seed)
 	heard_count = 0;
 	world_draw(&world);
 	plane = plane_create(&world.options);
-	plane->dataplane->trace = trace;
+	dataplane_trace(plane->dataplane, trace, NULL);
 	plane->dataplane->pickup = chance(10);
 	if (chance(90))
 		plane_resolve(plane);

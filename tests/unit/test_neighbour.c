@@ -371,6 +371,31 @@ test_race_for_the_turn(void)
 	}
 }
 
+/* What a question would make of an entry is what it then makes of it, and is not done by asking. */
+static void
+test_next_state(void)
+{
+	struct neighbour_table *table = neighbour_table_create(64, false);
+	union address address = host(9);
+	uint16_t index = neighbour_index(table, FAMILY_IPV4, &address, 100);
+	unsigned failed = 0, again = 0;
+
+	for (uint32_t now_ms = 100; now_ms < 20000; now_ms += 250) {
+		enum neighbour_state before = neighbour_state(table, index);
+		enum neighbour_state next = neighbour_state_next(table, index, now_ms);
+
+		CU_ASSERT_EQUAL(neighbour_state(table, index), before);
+		(void)neighbour_should_ask(table, index, now_ms);
+		CU_ASSERT_EQUAL(neighbour_state(table, index), next);
+		failed += next == NEIGHBOUR_FAILED && before == NEIGHBOUR_INCOMPLETE;
+		again += next == NEIGHBOUR_INCOMPLETE && before == NEIGHBOUR_FAILED;
+	}
+	CU_ASSERT(failed > 1 && again > 1);
+	neighbour_learn(table, index, MAC, 20000);
+	CU_ASSERT_EQUAL(neighbour_state_next(table, index, 90000), NEIGHBOUR_REACHABLE);
+	neighbour_table_free(table);
+}
+
 int
 main(void)
 {
@@ -381,6 +406,7 @@ main(void)
 		{"automatic neighbours", test_automatic},
 		{"questions", test_ask},
 		{"questions after weeks of silence", test_ask_after_weeks},
+		{"the state after a question", test_next_state},
 		{"confirmation", test_confirm},
 		{"claims and readers in threads", test_race},
 		{"questions in threads", test_race_for_the_turn},

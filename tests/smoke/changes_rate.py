@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Change rules all the time, every other second: changes_rate.py SOCKET SECONDS PER_MINUTE
+
+Prints "COUNT changes in N s, slowest answer M ms" at the end. The busy seconds are the odd ones of
+the wall clock. Changes go to qube work in turns: a rule more, a rule less.
+"""
+import sys
+import time
+
+from rpc import Rpc
+
+
+def main():
+    path, seconds, rate = sys.argv[1], float(sys.argv[2]), float(sys.argv[3]) / 60
+    rpc = Rpc(path)
+    rule = "action=drop dst4=192.0.2.1/32 proto=tcp dstports=25"
+    count, slowest, busy = 0, 0.0, 0.0
+    end = time.monotonic() + seconds
+    due = time.monotonic()
+    while time.monotonic() < end:
+        now = time.time()
+        if int(now) % 2 == 0:
+            time.sleep(int(now) + 1 - now + 0.0005)
+            due = time.monotonic()
+            continue
+        began = time.monotonic()
+        if count % 2 == 0:
+            rpc.call("rules.insert", {"qube": "work", "rules": [rule]})
+        else:
+            rpc.call("rules.delete", {"qube": "work", "number": 0})
+        slowest = max(slowest, time.monotonic() - began)
+        count += 1
+        due += 1 / rate
+        busy += max(1 / rate, time.monotonic() - began)
+        time.sleep(max(0, due - time.monotonic()))
+    per_minute = count / busy * 60 if busy else 0
+    print(f"{count} changes, {per_minute:.0f} a minute, slowest answer {slowest * 1000:.0f} ms")
+
+
+main()
