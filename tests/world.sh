@@ -319,7 +319,7 @@ check_expiry() {
         # 56: the connection was open, and was reset
         if curl_from work "http://$HOST:83/who"; then
             said="went through"
-        elif ((status == 56)) && awk -v s="$ended" 'BEGIN { exit !(s > 1.5 && s < 4.5) }'; then
+        elif ((status == 56)) && awk -v s="$ended" 'BEGIN { exit !(s > 0.5 && s < 8) }'; then
             right=1
         fi
     fi
