@@ -58,7 +58,7 @@ wait_for 10 "the web server" fetch "$HOST" 8000
 
 # --- a capture ---
 
-watch drops capture '{"drops": true, "count": 2}'
+watch drops capture '{"filter": "tcp", "drops": true, "count": 2}'
 watch nat capture '{"filter": "tcp port 8000 and tcp[tcpflags] & tcp-syn != 0", "count": 4, "snaplen": 60}'
 watch trace trace '{"qube": "work", "filter": "tcp port 8000 or tcp port 22", "count": 6}'
 fetch "$HOST" 8000 || fail "what is allowed does not work"
