@@ -98,7 +98,8 @@ plan_forward(struct plan *plan, struct ctl *ctl)
 		if (status != CTL_DONE)
 			return status;
 		json_array_foreach (json_object_get(result, "forwards"), i, forward)
-			if (strcmp(json_text(forward, "name"), args->words[0]) == 0) {
+			if (rule == NULL &&
+				strcmp(json_text(forward, "name"), args->words[0]) == 0) {
 				rule = strdup(json_text(forward, "rule"));
 				plan->addresses = json_incref(json_object_get(forward, "listens"));
 			}

@@ -230,7 +230,7 @@ draw_rate(int y, const struct qube_rate *rate, bool chosen)
 	if (rate->drops > 0)
 		attron(COLOR_PAIR(COLOUR_WARN));
 	put(y, x += 12, 8, true, "%s", text_count((uint64_t)(rate->drops + 0.5), text));
-	put(y, x += 8, 8, true, "%s", text_count((uint64_t)rate->drops_total, text));
+	put(y, x + 8, 8, true, "%s", text_count((uint64_t)rate->drops_total, text));
 	attroff(COLOR_PAIR(COLOUR_WARN));
 	attroff(A_REVERSE);
 }

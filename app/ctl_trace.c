@@ -34,32 +34,32 @@ number_option(const struct ctl_args *args, enum ctl_option option, json_int_t lo
 }
 
 int
-packets_request(const struct ctl_args *args, json_t **out)
+packets_request(const struct ctl_args *args, json_t **params)
 {
-	json_t *params = json_object();
+	json_t *request = json_object();
 	char error[512];
-	int status = number_option(args, OPTION_COUNT, 1, PACKETS_MAX, params);
+	int status = number_option(args, OPTION_COUNT, 1, PACKETS_MAX, request);
 
 	if (status == CTL_DONE)
-		status = number_option(args, OPTION_SNAPLEN, 1, SNAPLEN_MAX, params);
+		status = number_option(args, OPTION_SNAPLEN, 1, SNAPLEN_MAX, request);
 	if (args->option[OPTION_PORT] != NULL)
-		json_object_set_new(params, "port", json_string(args->option[OPTION_PORT]));
+		json_object_set_new(request, "port", json_string(args->option[OPTION_PORT]));
 	if (args->option[OPTION_QUBE] != NULL)
-		json_object_set_new(params, "qube", json_string(args->option[OPTION_QUBE]));
+		json_object_set_new(request, "qube", json_string(args->option[OPTION_QUBE]));
 	if (args->option[OPTION_DROPS] != NULL)
-		json_object_set_new(params, "drops", json_true());
+		json_object_set_new(request, "drops", json_true());
 	if (status == CTL_DONE && args->count != 0) {
 		json_t *filter = filter_compile(args->words, args->count, error, sizeof(error));
 
 		if (filter == NULL)
 			status = ctl_usage(args, "%s", error);
 		else
-			json_object_set_new(params, "filter", filter);
+			json_object_set_new(request, "filter", filter);
 	}
 	if (status == CTL_DONE)
-		*out = params;
+		*params = request;
 	else
-		json_decref(params);
+		json_decref(request);
 	return status;
 }
 

@@ -5,11 +5,11 @@
  *
  *	VERB(kind, identifier, "words", "arguments", "options", access, "help", "text", "example")
  *
- * `kind` is CHANGE for what can stand in a batch: the function `change_IDENTIFIER` makes the request
- * of it; RUN for all others: the function `verb_IDENTIFIER` does it. `access` is what sluiced asks
- * for: NONE (it is not asked), LOOK or CHANGE. Arguments in capitals have completions of their own
- * (ctl_complete.c). Options are those of the verb alone; --json, --socket and --help go with all of
- * them, --runtime and --check with changes and whatever makes changes.
+ * `kind` is CHANGE for what can stand in a batch: the function `change_IDENTIFIER` makes the
+ *request of it; RUN for all others: the function `verb_IDENTIFIER` does it. `access` is what
+ *sluiced asks for: NONE (it is not asked), LOOK or CHANGE. Arguments in capitals have completions
+ *of their own (ctl_complete.c). Options are those of the verb alone; --json, --socket and --help go
+ *with all of them, --runtime and --check with changes and whatever makes changes.
  */
 #pragma once
 

@@ -290,9 +290,9 @@ run(const char *path)
 	telemetry_close();
 	control_close(daemon.control);
 	drop_poll_free(daemon.drops);
-	tap_table_free(daemon.taps);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
+	tap_table_free(daemon.taps); /* its calls may have waited */
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);

@@ -144,6 +144,9 @@ tap_table_free(struct tap_table *table)
 {
 	if (table == NULL)
 		return;
+	/* What is still under way ends with the workers, without taps. */
+	for (unsigned i = 0; i < table->daemon->dataplane->worker_count; i++)
+		tap_install(table->daemon->dataplane->workers[i], NULL);
 	for (unsigned i = 0; i < TAPS_MAX; i++)
 		tap_free(table->slots[i].tap);
 	free(table->installed);

@@ -35,7 +35,8 @@ change_refuse(struct change_error *error, int code, const char *key, const char 
 int
 change_no_memory(struct change_error *error)
 {
-	return change_refuse(error, -ENOMEM, NULL, "out of memory");
+	change_refuse(error, -ENOMEM, NULL, "out of memory");
+	return -ENOMEM;
 }
 
 /* The container. */
@@ -267,8 +268,10 @@ change_qube(const struct change_scope *scope, const char *name, const struct con
 		if (strcmp((*out)->name, name) == 0)
 			return 0;
 	}
-	return change_refuse(error, -ENOENT, "qube", "there is no qube \"%.64s\" in %s", name,
+	*out = NULL;
+	change_refuse(error, -ENOENT, "qube", "there is no qube \"%.64s\" in %s", name,
 		scope->conf->path);
+	return -ENOENT;
 }
 
 /* An edit of the rules of one qube: what it begins with, and the list it makes. */
@@ -522,7 +525,7 @@ int
 changes_rules_reset(struct changes *changes, const struct change_scope *scope, const char *qube,
 	struct change_error *error)
 {
-	const struct conf_qube *found;
+	const struct conf_qube *found = NULL;
 	int result = change_qube(scope, qube, &found, error);
 	struct qube_rules rules;
 

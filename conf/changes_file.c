@@ -49,10 +49,8 @@ struct writer {
 static void
 line_write(struct writer *writer, json_t *object)
 {
-	if (object == NULL)
-		writer->error = -ENOMEM;
-	else if (json_dumpf(object, writer->stream, JSON_COMPACT) != 0 ||
-		 fputc('\n', writer->stream) == EOF)
+	if (object == NULL || json_dumpf(object, writer->stream, JSON_COMPACT) != 0 ||
+		fputc('\n', writer->stream) == EOF)
 		writer->error = -ENOMEM;
 	writer->lines++;
 	json_decref(object);

@@ -28,8 +28,7 @@
 #define VALUE_MAX_BYTES 1024
 
 struct property {
-	const char *name;    /* as it stands in a rule text */
-	const char *written; /* as it stands in the file */
+	const char *name; /* as it stands in a rule text */
 	char *value;
 	unsigned line;
 };
@@ -93,25 +92,24 @@ element_next(struct reader *reader, const xmlNode **node, const char *wanted)
 	return 1;
 }
 
-/* The only element of that name in @p parent. */
-static int
-element_only(struct reader *reader, const xmlNode *parent, const char *wanted, const xmlNode **out)
+/* The only element of that name in @p parent. @return NULL: refused */
+static const xmlNode *
+element_only(struct reader *reader, const xmlNode *parent, const char *wanted)
 {
 	const xmlNode *node = parent->children;
 	const xmlNode *more;
 	int found = element_next(reader, &node, wanted);
 
-	if (found < 0)
-		return found;
 	if (found == 0)
-		return refuse(reader, line_of(parent), "<%.64s> has no <%s> in it",
+		(void)refuse(reader, line_of(parent), "<%.64s> has no <%s> in it",
 			(const char *)parent->name, wanted);
+	if (found <= 0)
+		return NULL;
 	more = node->next;
 	found = element_next(reader, &more, wanted);
 	if (found > 0)
-		return refuse(reader, line_of(more), "a second <%s>", wanted);
-	*out = node;
-	return found;
+		(void)refuse(reader, line_of(more), "a second <%s>", wanted);
+	return found == 0 ? node : NULL;
 }
 
 /* The only attribute an element may have. @return its value for xmlFree, or NULL: it is not there
@@ -179,34 +177,34 @@ property_read(
 	struct reader *reader, const xmlNode *node, struct property *properties, unsigned *count)
 {
 	struct property *property = &properties[*count];
+	const char *name = NULL;
 	char *written = NULL;
 	char *value = NULL;
 	int error = attribute_only(reader, node, "name", &written);
 
-	if (error == 0 && written == NULL)
-		error = refuse(reader, line_of(node), "<property> has no name");
 	if (error == 0 && *count == PROPERTIES_MAX)
 		error = refuse(reader, line_of(node), "more than %d properties", PROPERTIES_MAX);
-	if (error == 0)
+	if (error == 0 && written != NULL)
 		error = property_text(reader, node, written, &value);
-	if (error == 0) {
-		property->name = property_name(written, value);
-		property->line = line_of(node);
-		if (property->name == NULL)
+	if (error == 0 && (written == NULL || value == NULL))
+		error = refuse(reader, line_of(node), "<property> has no name");
+	else if (error == 0) {
+		name = property_name(written, value);
+		if (name == NULL)
 			error = refuse(
 				reader, line_of(node), "property %.64s is not known", written);
 	}
-	for (unsigned i = 0; error == 0 && i < *count; i++)
-		if (strcmp(properties[i].name, property->name) == 0)
+	for (unsigned i = 0; error == 0 && name != NULL && i < *count; i++)
+		if (strcmp(properties[i].name, name) == 0)
 			error = refuse(reader, line_of(node),
 				"property %.64s: stands a second time, first on line %u", written,
 				properties[i].line);
 	xmlFree(written);
-	if (error != 0) {
+	if (error != 0 || name == NULL) {
 		xmlFree(value);
 		return error;
 	}
-	property->value = value;
+	*property = (struct property){name, value, line_of(node)};
 	(*count)++;
 	return 0;
 }
@@ -323,16 +321,17 @@ rule_read(struct reader *reader, const xmlNode *node)
 {
 	struct property properties[PROPERTIES_MAX + 1];
 	unsigned count = 0;
-	const xmlNode *list = NULL;
+	const xmlNode *list = element_only(reader, node, "properties");
 	const xmlNode *property;
 	char *none;
-	int error = attribute_only(reader, node, NULL, &none);
+	int error;
 
-	if (error == 0)
-		error = element_only(reader, node, "properties", &list);
+	if (list == NULL)
+		return -EINVAL;
+	error = attribute_only(reader, node, NULL, &none);
 	if (error == 0)
 		error = attribute_only(reader, list, NULL, &none);
-	property = list != NULL ? list->children : NULL;
+	property = list->children;
 	while (error == 0) {
 		int found = element_next(reader, &property, "property");
 
@@ -354,7 +353,7 @@ static int
 document_read(struct reader *reader, const xmlDoc *document)
 {
 	const xmlNode *root = xmlDocGetRootElement(document);
-	const xmlNode *list = NULL;
+	const xmlNode *list;
 	const xmlNode *rule;
 	char *version = NULL;
 	char *none;
@@ -368,11 +367,13 @@ document_read(struct reader *reader, const xmlDoc *document)
 		error = refuse(reader, line_of(root), "version %.32s is not known; version 2 is",
 			version != NULL ? version : "1");
 	xmlFree(version);
-	if (error == 0)
-		error = element_only(reader, root, "rules", &list);
-	if (error == 0)
-		error = attribute_only(reader, list, NULL, &none);
-	rule = list != NULL ? list->children : NULL;
+	if (error != 0)
+		return error;
+	list = element_only(reader, root, "rules");
+	if (list == NULL)
+		return -EINVAL;
+	error = attribute_only(reader, list, NULL, &none);
+	rule = list->children;
 	while (error == 0) {
 		int found = element_next(reader, &rule, "rule");
 

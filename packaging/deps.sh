@@ -24,8 +24,8 @@ debian_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd tmux python3-prometheus-client \
-            groff-base
+            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd tmux iperf3 \
+            python3-prometheus-client groff-base
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
     bench) echo dpdk-dev iperf3 python3 iproute2 nftables procps ;;
@@ -42,8 +42,8 @@ fedora_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat tmux python3-prometheus_client \
-            groff-base
+            tcpdump wireshark-cli procps-ng socat netcat tmux iperf3 \
+            python3-prometheus_client groff-base
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;
     bench) echo dpdk-tools iperf3 python3 iproute nftables procps-ng ;;

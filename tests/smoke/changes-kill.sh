@@ -11,7 +11,7 @@ ROUNDS=${ROUNDS:-25}
 
 main() {
     local round delay said answered changes=0 under_way=0
-    world_require
+    world_require ip
     world_create work personal
     for ((round = 0; round <= ROUNDS; round++)); do
         sluice_start

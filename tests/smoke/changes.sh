@@ -25,7 +25,7 @@ refused() {
     answer=$(rpc "$@")
     grep -qF "\"code\": $code" <<<"$answer" || fail "$*: not refused with $code: $answer"
     grep -qF -- "$text" <<<"$answer" || fail "$*: refused without saying $text: $answer"
-    ok "refused: $(sed 's/.*"message": //' <<<"$answer")"
+    ok "refused: ${answer#*\"message\": }"
 }
 
 # rules QUBE: its rules as the daemon has them, one line each: NUMBER ORIGIN HITS LEFT RULE COMMENT
@@ -236,10 +236,10 @@ check_expiry() {
     [[ $(rules work | tail -n 1) == "1 work.rules:4 "* ]] || fail "it is still there: $(rules work)"
     grep -q 'event=rule-expired qube=work' "$WORLD/sluiced.log" || fail "the log does not tell of it"
 
-    late=$(($(date +%s) + 9))
+    late=$(($(date +%s) + 10))
     change rules.add "{\"qube\": \"work\", \"rules\": [\"action=accept proto=tcp dstports=8081 expire=$late\"]}"
+    change rules.add '{"qube": "work", "rules": ["action=accept proto=tcp dstports=8080 expire=+1"]}'
     soon=$(($(date +%s) + 1))
-    change rules.add "{\"qube\": \"work\", \"rules\": [\"action=accept proto=tcp dstports=8080 expire=$soon\"]}"
     drip restart work "$HOST" 8081
     sluice_stop || fail "sluiced ended with status $?"
     while (($(date +%s) <= soon)); do sleep 0.1; done

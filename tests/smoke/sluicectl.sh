@@ -239,7 +239,7 @@ check_seeing() {
 
     blocked work "$HOST" 8081
     shows "rule" drops qube=work
-    has "$(qube_address work):" "$WORLD/out" && has "> $HOST:8081 [syn] length" "$WORLD/out" ||
+    grep "$(qube_address work):.* > $HOST:8081 \[syn\] length" "$WORLD/out" >/dev/null ||
         fail "the last packet is not shown: $(cat "$WORLD/out")"
     refused 1 reason drops reason=nonsense
 
@@ -346,16 +346,16 @@ check_completion() {
 # No verb of the table was left out.
 check_all() {
     local verb missing=
+    "$BUILD/app/sluicectl" help --verbs >"$WORLD/verbs"
     while read -r verb; do
         awk -v verb="$verb" '
             NR == FNR { verbs[$0]; next }
             { sub(/^--[a-z]+ /, ""); two = $1 " " $2; said = two in verbs ? two : $1
               if (said == verb) found = 1 }
-            END { exit !found }' <("$BUILD/app/sluicectl" help --verbs) "$WORLD/called" ||
-            missing+=" \"$verb\""
-    done < <("$BUILD/app/sluicectl" help --verbs)
+            END { exit !found }' "$WORLD/verbs" "$WORLD/called" || missing+=" \"$verb\""
+    done <<<"$(cat "$WORLD/verbs")"
     [[ -z $missing ]] || fail "verbs that nothing here has tried:$missing"
-    ok "every verb was tried: $("$BUILD/app/sluicectl" help --verbs | wc -l) of them"
+    ok "every verb was tried: $(wc -l <"$WORLD/verbs") of them"
 }
 
 main() {

@@ -58,7 +58,7 @@ wait_for 10 "the web server" fetch "$HOST" 8000
 
 # --- a capture ---
 
-watch drops capture '{"drops": true, "count": 2}'
+watch drops capture '{"filter": "tcp", "drops": true, "count": 2}'
 watch nat capture '{"filter": "tcp port 8000 and tcp[tcpflags] & tcp-syn != 0", "count": 4, "snaplen": 60}'
 watch trace trace '{"qube": "work", "filter": "tcp port 8000 or tcp port 22", "count": 6}'
 fetch "$HOST" 8000 || fail "what is allowed does not work"
@@ -126,5 +126,5 @@ missed=$(sed -n 's/.*"missed": \([0-9]*\).*/\1/p' "$WORLD/flood.said")
 ((packets + missed >= 20000)) || fail "a capture has $packets and missed $missed of 20000"
 ok "20000 of 20000 datagrams are forwarded under a capture, which has $packets and misses $missed"
 # shellcheck disable=SC2119  # as systemd would
-firewall_stop || fail "sluiced does not stop"
+firewall_stop || fail "sluiced ends with status $?: $(tail -n 5 "$WORLD/sluiced.log")"
 ok "sluiced ends"
