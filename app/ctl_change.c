@@ -270,7 +270,9 @@ verb_BATCH(struct ctl *ctl)
 	char *text;
 	int status;
 
-	if (ctl->args.count != 0)
+	if (path == NULL && ctl->args.count == 1 && strcmp(ctl->args.words[0], "-") == 0)
+		path = ctl->args.words[0];
+	else if (ctl->args.count != 0)
 		return ctl_usage(&ctl->args, "changes come from --file, not as arguments");
 	text = input_read(path != NULL ? path : "-", &batch.name);
 	if (text == NULL)

@@ -107,10 +107,9 @@ change_RULES_INSERT(const struct ctl_args *args, struct ctl_change *change)
 
 /* A rules file: policy= and rules, one per line. Lines are kept, for errors. */
 static int
-rules_file(
-	const struct ctl_args *args, struct ctl_change *change, json_t *rules, const char **policy)
+rules_file(const char *path, struct ctl_change *change, json_t *rules, const char **policy)
 {
-	char *text = input_read(args->option[OPTION_FILE], &change->file);
+	char *text = input_read(path, &change->file);
 	unsigned number = 0;
 	int status = CTL_DONE;
 
@@ -161,21 +160,24 @@ change_RULES_SET(const struct ctl_args *args, struct ctl_change *change)
 	json_t *rules = json_array();
 	const char *policy = "drop";
 	int status = want_qube(args, 0);
+	const char *path = args->option[OPTION_FILE];
 	unsigned i = 1;
 
+	/* as other tools have it: - for standard input */
+	if (path == NULL && args->count == 2 && strcmp(args->words[1], "-") == 0)
+		path = args->words[1];
 	if (status == CTL_DONE && args->count > 1 && strncmp(args->words[1], "policy=", 7) == 0) {
 		policy = args->words[1] + 7;
 		i++;
 	}
-	if (status == CTL_DONE && args->count == 2 && strcmp(args->words[1], "-") == 0)
-		status = ctl_usage(args, "write --file - for standard input");
-	else if (status == CTL_DONE && args->option[OPTION_FILE] != NULL)
-		status = args->count > 1 ? ctl_usage(args, "rules come from --file or from "
-							   "arguments, not from both")
-					 : rules_file(args, change, rules, &policy);
+	if (status == CTL_DONE && path != NULL)
+		status = args->count > (path == args->option[OPTION_FILE] ? 1u : 2u)
+				 ? ctl_usage(args, "rules come from a file or from arguments, not "
+						   "from both")
+				 : rules_file(path, change, rules, &policy);
 	else if (status == CTL_DONE && args->count < 2)
 		status = ctl_usage(args, "to what? Name rules, or policy=drop alone");
-	for (; status == CTL_DONE && i < args->count; i++) {
+	for (; status == CTL_DONE && path == NULL && i < args->count; i++) {
 		const char *rule = args->words[i];
 
 		if (!args_rule_has(rule, "action"))

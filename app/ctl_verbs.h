@@ -60,7 +60,7 @@
 		"rules in force, with origin, hits and time left", \
 		"Rules are shown in the order they are tried. HITS counts what a rule has decided: first packets of flows, not those that a flow lets in.", \
 		"sluicectl rules show work") \
-	VERB(CHANGE, RULES_SET, "rules set", "QUBE [policy=drop|accept] RULE...", "file", CHANGE, \
+	VERB(CHANGE, RULES_SET, "rules set", "QUBE [policy=drop|accept] RULE...|-", "file", CHANGE, \
 		"replace all rules of a qube", \
 		"Each RULE is one argument, in quotes. With --file they are read like a rules file: policy= first, one rule per line, # for comments. Without policy= it is drop.", \
 		"sluicectl rules set work policy=drop 'action=accept proto=tcp dstports=443' 'action=accept specialtarget=dns'") \
@@ -110,7 +110,7 @@
 		"sluicectl batch --file changes.txt") \
 	VERB(RUN, IMPORT, "import", "QUBE FILE", "dry-run runtime check", CHANGE, \
 		"take the rules of a qube from its firewall.xml", \
-		"FILE is what Qubes keeps in dom0 in /var/lib/qubes/appvms/QUBE/firewall.xml. Its rules take the place of those of the qube, its port forwards are added, all of it or nothing. What has expired already is left out.", \
+		"FILE is what Qubes keeps in dom0 in /var/lib/qubes/appvms/QUBE/firewall.xml. Its rules take the place of those of the qube, its port forwards are added, all of it or nothing. What has expired already is left out. --dry-run shows what it becomes and asks nobody; --check asks sluiced.", \
 		"sluicectl import work firewall.xml --dry-run") \
 	VERB(RUN, FLOWS, "flows", "[FILTER...]", "limit", LOOK, \
 		"the connections that are tracked", \

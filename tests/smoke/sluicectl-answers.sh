@@ -168,6 +168,12 @@ check_rules() {
     answers '{"rules.set": {"error": {"code": -32602, "message": "dstports: 80443 is over 65535", "data": {"rule": 1, "key": "dstports"}}}}'
     ctl 1 rules set work -f "$PLACE/rules"
     [[ $ERR == "sluicectl: $PLACE/rules:5: dstports: 80443 is over 65535" ]] || fail "said: $ERR"
+    answers '{"rules.set": {"result": {}}, "transaction": {"result": {}}}'
+    echo 'action=drop' | "$CTL" rules set work -
+    asked 'rules.set {"policy": "drop", "qube": "work", "rules": ["action=drop"]}'
+    echo 'rules reset work' | "$CTL" batch -
+    asked 'transaction {"changes": [{"method": "rules.reset", "params": {"qube": "work"}}]}'
+    ctl 2 rules set work - action=drop
     echo 'policy=maybe' >"$PLACE/rules"
     ctl 2 rules set work -f "$PLACE/rules"
     complains "$PLACE/rules:1: policy:"
