@@ -138,7 +138,7 @@ methods(void)
 {
 #define METHOD_PRINT(identifier, name, access, parameters, help) \
 	entry(name, parameters, help);                           \
-	puts("" #access ""[0] == 'C' ? " (to change).\n" : ".\n");
+	puts(strcmp(#access, "CHANGE") == 0 ? " (to change).\n" : ".\n");
 	METHODS(METHOD_PRINT)
 #undef METHOD_PRINT
 }
