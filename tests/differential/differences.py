@@ -411,6 +411,12 @@ TABLE = {
         kernel=passes,
         sluice=silence,
     ),
+    "syn-below": Row(
+        "a SYN below what its sender has sent is the first one, late: no new connection begins "
+        "there (RFC 6528 section 3), so an answer to it resynchronises nothing",
+        kernel=passes,
+        sluice=silence,
+    ),
     "reset-beyond-window": Row(
         "a reset beyond the window is never believed (RFC 5961 section 3.2), not even a little",
         kernel=passes,

@@ -436,7 +436,8 @@ def syn_in_life(s):
     yield from flow.handshake()
     yield flow.out("PA", s.data())
     yield flow.back("A")
-    seq = flow.a.next + s.rng.choice((0, 1, 5000, -1, HALF, 1 << 20))
+    ahead = s.rng.choice((0, 1, 5000, -1, HALF, 1 << 20))
+    seq = flow.a.next + ahead
     yield flow.out("S", seq=seq, keep=True)
     how = s.rng.choice(("challenge", "reset", "accepted", "lives on"))
     if how == "challenge":
@@ -455,9 +456,8 @@ def syn_in_life(s):
         flow.a.next = (seq + 1) & 0xFFFFFFFF
         flow.b.next = s.rng.randrange(1 << 32)
         yield flow.back("SA")
-        yield flow.out("A")
-        yield flow.out("PA", s.data())
-        yield flow.back("PA", s.data())
+        for segment in (flow.out("A"), flow.out("PA", s.data()), flow.back("PA", s.data())):
+            yield s.differs("syn-below", segment) if ahead < 0 else segment
     else:
         yield flow.out("PA", s.data())
         yield flow.back("A")
