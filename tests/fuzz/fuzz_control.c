@@ -24,6 +24,7 @@
 #include "app/drop_poll.h"
 #include "app/event.h"
 #include "app/method.h"
+#include "app/tap_table.h"
 #include "app/worker_call.h"
 #include "conf/changes.h"
 #include "tests/unit/plane.h"
@@ -743,6 +744,7 @@ open_world(void)
 			0 ||
 		events_create(&daemon_state, &daemon_state.events) != 0 ||
 		drop_poll_create(&daemon_state, &daemon_state.drops) != 0 ||
+		tap_table_create(&daemon_state, &daemon_state.taps) != 0 ||
 		control_open(socket_path, daemon_state.base, &daemon_state, &report,
 			&daemon_state.control) != 0)
 		abort();
@@ -767,6 +769,7 @@ close_world(void)
 	drop_poll_free(daemon_state.drops);
 	events_free(daemon_state.events);
 	worker_calls_free(daemon_state.calls);
+	tap_table_free(daemon_state.taps);
 	daemon_expiry_close(&daemon_state);
 	changes_free(daemon_state.changes);
 	free(daemon_state.changes_path);
