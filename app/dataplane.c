@@ -23,7 +23,7 @@
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
 /* How often workers are asked whether they have done with a policy. */
-#define QUIESCENCE_WAIT_US 20
+#define QUIESCENCE_WAIT_US 200
 
 uint64_t
 worker_random(struct worker *worker)
@@ -248,21 +248,41 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 	return 0;
 }
 
+/* Free the policies that no worker uses any more. */
+static void
+retired_free(struct dataplane *dataplane)
+{
+	struct retired_policy *retired = dataplane->retired;
+	unsigned done = 0;
+
+	while (done < dataplane->retired_count &&
+		rte_rcu_qsbr_check(dataplane->quiescence, retired[done].token, false) != 0)
+		policy_free(retired[done++].policy);
+	dataplane->retired_count -= done;
+	memmove(retired, retired + done, dataplane->retired_count * sizeof(*retired));
+}
+
+/*
+ * A worker that sleeps is offline, and one that works is through its round in no time, if it runs
+ * at all: on a machine with too few cores it may have to wait for one itself. Nobody waits for it
+ * here, which would only take that core away.
+ */
 void
 dataplane_publish(struct dataplane *dataplane, struct policy *policy)
 {
 	struct policy *old =
 		atomic_exchange_explicit(&dataplane->policy, policy, memory_order_acq_rel);
-	uint64_t token;
 
-	token = rte_rcu_qsbr_start(dataplane->quiescence);
-	/*
-	 * A worker that sleeps is offline; one that works is through its round in no time, if it
-	 * runs at all: whoever waits for it must not take its processor.
-	 */
-	while (rte_rcu_qsbr_check(dataplane->quiescence, token, false) == 0)
-		usleep(QUIESCENCE_WAIT_US);
-	policy_free(old);
+	while (dataplane->retired_count == RETIRED_MAX) {
+		retired_free(dataplane);
+		if (dataplane->retired_count == RETIRED_MAX)
+			usleep(QUIESCENCE_WAIT_US);
+	}
+	dataplane->retired[dataplane->retired_count++] = (struct retired_policy){
+		.policy = old,
+		.token = rte_rcu_qsbr_start(dataplane->quiescence),
+	};
+	retired_free(dataplane);
 }
 
 void
@@ -288,6 +308,8 @@ dataplane_free(struct dataplane *dataplane)
 			port->ops->close(port);
 		neighbour_table_free(port->neighbours);
 	}
+	for (unsigned i = 0; i < dataplane->retired_count; i++)
+		policy_free(dataplane->retired[i].policy);
 	policy_free(atomic_load(&dataplane->policy));
 	rte_mempool_free(dataplane->pool);
 	binding_table_free(dataplane->bindings);

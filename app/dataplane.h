@@ -24,6 +24,9 @@ struct worker;
 #define UPLINK_ACCOUNTS 64
 #define ACCOUNTS (2 * QUBES_MAX + UPLINK_ACCOUNTS)
 
+/* Policies that may wait for workers to forget them. */
+#define RETIRED_MAX 16
+
 /* Called once for every received packet when its way ended, before it is sent or freed. */
 typedef void (*packet_trace_fn)(
 	void *context, const struct rte_mbuf *mbuf, const struct packet *packet);
@@ -36,7 +39,13 @@ struct dataplane {
 	struct port *ports; /* indices as in the policy */
 	struct binding_table *bindings;
 	struct rte_rcu_qsbr *quiescence; /* workers report between bursts */
-	struct account *accounts;        /* see dataplane_account */
+	/* control thread: policies that a worker may still be using, oldest first */
+	struct retired_policy {
+		struct policy *policy;
+		uint64_t token; /* of rte_rcu */
+	} retired[RETIRED_MAX];
+	unsigned retired_count;
+	struct account *accounts; /* see dataplane_account */
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;
@@ -74,8 +83,9 @@ int dataplane_create(const struct conf *conf, struct policy *policy,
 	struct dataplane **out);
 
 /**
- * Put another policy in force. Workers go on without a pause and take it up with their next burst;
- * the one it takes the place of is freed when the last of them has. Control thread.
+ * Put another policy in force: every packet that arrives from now on is judged by it. Workers go on
+ * without a pause and take it up with their next burst; the one it takes the place of is freed by a
+ * later call, when the last of them has. Control thread.
  * @param policy owned by the data plane from now on
  */
 void dataplane_publish(struct dataplane *dataplane, struct policy *policy);

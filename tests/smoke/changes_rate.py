@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Change rules all the time, every other second: changes_rate.py SOCKET SECONDS PER_MINUTE
+"""Change rules, ask, and be quiet in turns: changes_rate.py SOCKET SECONDS PER_MINUTE
 
-Prints "COUNT changes in N s, slowest answer M ms" at the end. The busy seconds are the odd ones of
-the wall clock. Changes go to qube work in turns: a rule more, a rule less.
+Prints "COUNT changes, N a minute, slowest answer M ms" at the end. What is done in a second follows
+from the wall clock, modulo 3: nothing, as many requests that change nothing, or changes. These go to
+qube work in turns: a rule more, a rule less.
 """
 import json
 import socket
@@ -22,7 +23,8 @@ def main():
     sluiced = socket.socket(socket.AF_UNIX)
     sluiced.connect(path)
     rule = "action=drop dst4=192.0.2.1/32 proto=tcp dstports=25"
-    requests = [
+    hello = line("hello", {})
+    changes = [
         line("rules.insert", {"qube": "work", "rules": [rule]}),
         line("rules.delete", {"qube": "work", "number": 0}),
     ]
@@ -31,21 +33,23 @@ def main():
     due = time.monotonic()
     while time.monotonic() < end:
         now = time.time()
-        if int(now) % 2 == 0:
+        kind = int(now) % 3
+        if kind == 0:
             time.sleep(int(now) + 1 - now + 0.0005)
             due = time.monotonic()
             continue
         began = time.monotonic()
-        sluiced.sendall(requests[count % 2])
+        sluiced.sendall(changes[count % 2] if kind == 2 else hello)
         answer = sluiced.recv(65536)
         while not answer.endswith(b"\n"):
             answer += sluiced.recv(65536)
         if b'"result"' not in answer:
             sys.exit(answer.decode())
-        slowest = max(slowest, time.monotonic() - began)
-        count += 1
         due += 1 / rate
-        busy += max(1 / rate, time.monotonic() - began)
+        if kind == 2:
+            slowest = max(slowest, time.monotonic() - began)
+            count += 1
+            busy += max(1 / rate, time.monotonic() - began)
         time.sleep(max(0, due - time.monotonic()))
     per_minute = count / busy * 60 if busy else 0
     print(f"{count} changes, {per_minute:.0f} a minute, slowest answer {slowest * 1000:.0f} ms")
