@@ -34,8 +34,8 @@
 	OPTION(DROPS,	"drops",   '\0', NULL,	  "only packets that are dropped") \
 	OPTION(COUNT,	"count",   'c',	 "N",	  "end after N packets") \
 	OPTION(SNAPLEN,	"snaplen", 's',	 "BYTES", "no more than so much of a packet") \
-	OPTION(PORT,	"port",	   'i',	 "PORT",  "only packets that arrive on this port") \
-	OPTION(QUBE,	"qube",	   '\0', "QUBE",  "only packets of this qube") \
+	OPTION(PORT,	"port",	   'i',	 "PORT",  "only packets that arrive on this port, or leave by it") \
+	OPTION(QUBE,	"qube",	   '\0', "QUBE",  "only packets that come from this qube, or go to it") \
 	OPTION(STAGES,	"stages",  'v',	 NULL,	  "what each stage said") \
 	OPTION(VERBS,	"verbs",   '\0', NULL,	  "the verbs alone, one per line")
 

@@ -29,6 +29,20 @@ struct drop_poll {
 	uint64_t events_missed; /* drops since the last event */
 };
 
+/* What a person wants to know of a drop, from what a program is told. */
+static json_t *
+drop_text(const json_t *details, enum reason reason)
+{
+	const char *source = json_string_value(json_object_get(details, "source"));
+	const char *destination = json_string_value(json_object_get(details, "destination"));
+	const char *protocol = json_string_value(json_object_get(details, "proto"));
+	const char *port = json_string_value(json_object_get(details, "port"));
+
+	return json_sprintf("%s: %s %s > %s dropped: %s", port != NULL ? port : "-",
+		protocol != NULL ? protocol : "frame", source != NULL ? source : "?",
+		destination != NULL ? destination : "?", reasons[reason].help);
+}
+
 static void
 log_refusal(void *context, const char *text)
 {
@@ -51,9 +65,8 @@ sample(struct drop_poll *poll, const struct drop_seen *seen, unsigned count, uin
 	details = json_object();
 	json_object_set_new(
 		details, "time", packet_time_json(seen[count - 1].time_ns, TIME_DIGITS));
-	json_object_set_new(
-		details, "text", json_sprintf("dropped: %s", reasons[last->reason].help));
 	packet_json_add(details, daemon_policy(daemon), last, NULL, false);
+	json_object_set_new(details, "text", drop_text(details, last->reason));
 	packet_json_add_more(details, daemon_policy(daemon), last);
 	json_object_set_new(details, "one_of", json_integer((json_int_t)poll->events_missed));
 	poll->events_missed = 0;

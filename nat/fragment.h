@@ -61,9 +61,9 @@ unsigned fragment_steer(
  * @param account who sent it: the same for all fragments of one name; must outlive the table
  * @param deadline_ms when a datagram that starts with this fragment ends unfinished
  * @return the whole datagram, as a chain that starts with the first fragment's frame, lengths and
- *	header checksum right, no fragment header, `fragment_size` and `fragment_id` set and `serial` that of the fragment
- *	that made it whole (whose own goes to the first one), everything else of its
- *	struct packet to be parsed anew (parse_datagram); NULL while parts are missing
+ *	header checksum right, no fragment header, `fragment_size` and `fragment_id` set and
+ *`serial` that of the fragment that made it whole (whose own goes to the first one), everything
+ *else of its struct packet to be parsed anew (parse_datagram); NULL while parts are missing
  */
 struct rte_mbuf *fragment_take(struct fragment_table *table, struct rte_mbuf *mbuf,
 	struct account *account, uint32_t limit, uint32_t now_ms, uint32_t deadline_ms,

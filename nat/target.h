@@ -24,8 +24,8 @@ struct target {
 	rte_be16_t port;
 	uint16_t qube; /* whom it goes to; QUBE_NONE: out of the uplink */
 	enum masquerade masquerade;
-	bool dns;        /* was addressed to a virtual resolver */
-	bool filter;     /* comes in to a binding, by the filter of its qube */
+	bool dns;                      /* was addressed to a virtual resolver */
+	bool filter;                   /* comes in to a binding, by the filter of its qube */
 	const struct forward *forward; /* the one that leads there; NULL: none */
 	bool inter_qube; /* nothing allows these two: refused whatever the rules say */
 };

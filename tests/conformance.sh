@@ -42,6 +42,7 @@ while IFS= read -r row; do
     tests=${row%|}
     tests=${tests##*| }
     [[ $tests == *'`'* ]] || fail "no test for: $row"
+    # shellcheck disable=SC2016  # the quotes of Markdown
     while IFS= read -r name; do
         check "$name"
     done < <(grep -oE '`(unit|replay|smoke|differential)/[^`]+`' <<<"$tests" | tr -d '`')
