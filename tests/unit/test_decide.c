@@ -510,6 +510,28 @@ test_resolver(void)
 	talk_end(plane);
 }
 
+/* What belongs to nothing: no answer, and the reason that says most. */
+static void
+test_stray(void)
+{
+	struct plane *plane = talk_begin(&allowed);
+	struct say redirect = {PLANE_UPLINK, IPPROTO_ICMP, REMOTE, 0, "192.168.50.77", 0,
+		.tcp_flags = 0, .type = 5, .payload = 28};
+	struct say segment = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, PLANE_GATEWAY, 80,
+		.tcp_flags = ACK};
+
+	talk_send(plane, &redirect);
+	talk_expect_drop(plane, REASON_ICMP_TYPE, 1);
+	talk_send(plane, &segment);
+	talk_expect_drop(plane, REASON_TCP_STATE, 1);
+	talk_expect_silence(plane);
+	/* whoever begins a connection to the firewall is told */
+	segment.tcp_flags = SYN;
+	talk_send(plane, &segment);
+	talk_expect_refusal(plane, PLANE_WORK, 3, 10, REASON_LOCAL_REFUSED, 1);
+	talk_end(plane);
+}
+
 int
 main(void)
 {
@@ -527,6 +549,7 @@ main(void)
 		{"a new owner of an address", test_owner},
 		{"resolvers", test_resolver},
 		{"on demand", test_flow_reset},
+		{"what belongs to nothing", test_stray},
 	};
 
 	unit_eal();
