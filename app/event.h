@@ -55,11 +55,11 @@ void events_free(struct events *events);
 
 /**
  * Tell subscribers and the log. Never waits for anybody.
- * @param kind one of the table
+ * @param name one of the table
  * @param details taken: an object whose member `text` is one sentence for people; what else it has
  *	goes as it is, but `id`, `kind`, `missed`, and `time` (unix seconds) unless it is there
  */
-void event_emit(struct daemon *daemon, const char *kind, json_t *details);
+void event_emit(struct daemon *daemon, const char *name, json_t *details);
 
 /** The method `events`: subscribe a request to a list of kinds, NULL for all; or fail it. */
 void event_subscribe(struct control_request *request, const json_t *kinds);

@@ -124,7 +124,7 @@ hits_fill(struct rules *rules, const struct rules *before)
 	for (unsigned i = 0; i < count; i++) {
 		int same = rule_index_take(&index, &rules->ruleset.rules[i]);
 
-		rules->hits[i] = same >= 0 ? hits_ref(old->hits[same]) : hits_new();
+		rules->hits[i] = old != NULL && same >= 0 ? hits_ref(old->hits[same]) : hits_new();
 		if (rules->hits[i] == NULL)
 			error = -ENOMEM;
 	}

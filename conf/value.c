@@ -135,7 +135,7 @@ bool
 value_expire(const char *text, uint64_t now_s, uint64_t *expire_s, char *reason)
 {
 	bool relative = text[0] == '+';
-	uint64_t time_s;
+	uint64_t time_s = 0;
 
 	if (relative && now_s == 0)
 		return value_wrong(reason, "counts from no time, a unix time is needed here");
