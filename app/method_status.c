@@ -18,15 +18,6 @@ conf_port_find(const struct conf *conf, const char *name)
 	return NULL;
 }
 
-static const struct conf_qube *
-conf_qube_find(const struct conf *conf, const char *name)
-{
-	for (unsigned i = 0; i < conf->qube_count; i++)
-		if (strcmp(conf->qubes[i].name, name) == 0)
-			return &conf->qubes[i];
-	return NULL;
-}
-
 static void
 text_set(json_t *object, const char *key, const char *text)
 {

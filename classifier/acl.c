@@ -108,9 +108,8 @@ struct extent {
 };
 
 /*
- * A few rules that would be rte_acl's, tried one after the other. Most qubes have no more. A packet
- * that opens a flow pays less for eight of them than for a walk alone, and a change of such rules
- * is done in microseconds where a build takes a millisecond.
+ * A few rules that would be rte_acl's, tried one after the other. Most qubes have no more, and a
+ * change of them needs no build, which takes a millisecond.
  */
 #define FEW_RULES 8U
 

@@ -56,15 +56,6 @@ conf_forward_overlapping(
 	return NULL;
 }
 
-static const struct conf_qube *
-conf_qube_find(const struct conf *conf, const char *name)
-{
-	for (unsigned i = 0; i < conf->qube_count; i++)
-		if (strcmp(conf->qubes[i].name, name) == 0)
-			return &conf->qubes[i];
-	return NULL;
-}
-
 bool
 changes_forward_stands(const struct conf *conf, const struct conf_forward *forward, uint64_t now_s,
 	char *text, size_t text_size)

@@ -658,6 +658,15 @@ conf_load(const char *path, const struct report *report, struct conf **out)
 	return 0;
 }
 
+const struct conf_qube *
+conf_qube_find(const struct conf *conf, const char *name)
+{
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		if (strcmp(conf->qubes[i].name, name) == 0)
+			return &conf->qubes[i];
+	return NULL;
+}
+
 void
 conf_free(struct conf *conf)
 {

@@ -151,6 +151,9 @@ struct conf {
 int conf_load(const char *path, const struct report *report, struct conf **out);
 void conf_free(struct conf *conf);
 
+/** The qube of that name; NULL if there is none. */
+const struct conf_qube *conf_qube_find(const struct conf *conf, const char *name);
+
 /**
  * Tell whether a running sluiced can go on with another configuration.
  *
