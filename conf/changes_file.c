@@ -168,14 +168,16 @@ directory_sync(const char *path)
 static int
 file_replace(const char *path, const char *text, size_t length, bool *replaced)
 {
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	char *beside;
 	int error, fd;
 
 	if (asprintf(&beside, "%s.new", path) < 0)
 		return -ENOMEM;
+	fd = open(beside, flags, 0600);
 	/* One name for all of them: what a crash leaves is overwritten, not collected. */
-	unlink(beside);
-	fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST && unlink(beside) == 0)
+		fd = open(beside, flags, 0600);
 	error = fd < 0 ? -errno : bytes_write(fd, text, length);
 	if (fd >= 0 && close(fd) != 0 && error == 0)
 		error = -errno;
