@@ -25,6 +25,7 @@ enum rule_protocol { RULE_ANY, RULE_TCP, RULE_UDP, RULE_ICMP };
 /* Who said so. */
 enum rule_origin {
 	ORIGIN_FILE,    /* the configuration */
+	ORIGIN_QUBESDB, /* QubesDB */
 	ORIGIN_KEPT,    /* the control socket, kept on disk */
 	ORIGIN_RUNTIME, /* the control socket, until sluiced ends */
 };
@@ -32,8 +33,12 @@ enum rule_origin {
 /* Rules of one qube, per family after compilation. */
 #define RULES_MAX 1000
 
+/* Which packets a rule is for at all: QubesDB has rules of each family apart. */
+enum rule_families { RULE_ALL_FAMILIES, RULE_IPV4_ONLY, RULE_IPV6_ONLY };
+
 struct rule {
 	enum action action;
+	enum rule_families families;
 	enum destination destination;
 	struct prefix prefix; /* DESTINATION_IPV4, DESTINATION_IPV6 */
 	char *name;           /* DESTINATION_NAME; owned */

@@ -49,6 +49,9 @@ void text_sanitise(char *text);
 
 enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
 
+/* Where the addresses, gateways and resolvers of the uplink come from. */
+enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
+
 struct conf_port {
 	char name[NAME_SIZE];
 	enum device device;
@@ -62,10 +65,20 @@ struct conf_port {
 	union address gateway[FAMILIES];
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX];
+	enum settings settings; /* ROLE_UPLINK */
 	enum mss_clamp mss_clamp;
 	uint16_t mss;  /* MSS_CLAMP_FIXED: bytes */
 	unsigned line; /* of its section header */
 };
+
+/* What a conf_qube owns of its rules. */
+enum rules_storage {
+	STORAGE_OWNED,    /* all */
+	STORAGE_SHALLOW,  /* the array, not what its rules point at */
+	STORAGE_BORROWED, /* nothing */
+};
+
+struct live_tree; /* conf/live.h */
 
 struct conf_qube {
 	char name[NAME_SIZE];
@@ -77,6 +90,10 @@ struct conf_qube {
 	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */
 	char *rules_error;      /* RULES_BAD: FILE:LINE: reason */
+	enum rules_storage storage;
+	struct live_tree *tree[FAMILIES]; /* where rules came from, if it was QubesDB; references */
+	bool has_visible; /* it takes `visible` for its own IPv4 address, and may have a gateway */
+	rte_be32_t visible, visible_gateway;
 	enum filter filter;
 	struct limits limits; /* its own, those of [limits] where it has none */
 	unsigned line;
@@ -122,6 +139,9 @@ struct conf {
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */
 	bool telemetry;                      /* DPDK's socket beside ours */
+	char *qubesdb_path;                  /* NULL: QubesDB is not asked */
+	bool qubesdb_forwards;               /* the draft tree of forward rules counts */
+	bool xenstore;                       /* vifs come and go */
 	bool log_refusals;
 	bool has_gateway[FAMILIES];
 	union address gateway[FAMILIES];
