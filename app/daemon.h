@@ -16,7 +16,9 @@ struct event_base;
 struct drop_poll; /* app/drop_poll.h */
 struct events;    /* app/event.h */
 struct loop;
+struct source_host;
 struct tap_table; /* app/tap_table.h */
+struct uplink_change;
 struct worker_calls;
 
 /* Control thread only. */
@@ -33,6 +35,8 @@ struct daemon {
 	struct loop *loop;
 	struct worker_calls *calls;
 	struct events *events;
+	struct uplink_change *uplink_change; /* app/uplink_change.h */
+	struct source_host *host;            /* app/source_host.h; NULL without a host port */
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct tap_table *taps;
