@@ -142,7 +142,8 @@ in_uplink ping -c 2 -i 0.2 -W 1 "$FIRST.77" >/dev/null 2>&1 && fail "the host an
 in_uplink nc -z -w 1 "$FIRST.77" 8082 2>/dev/null && fail "a port of the host is open outside"
 in_uplink bash -c "echo hello >/dev/udp/$FIRST.77/68; echo hello >/dev/udp/$FIRST.77/8082"
 in_uplink "$PYTHON" "$WORLD_ROOT/tests/smoke/host_forge.py" eth0 \
-    "$(in_firewall cat /sys/class/net/$TAP/address)" "$FIRST.1" "$FIRST.77" >"$WORLD/forged"
+    "$(in_firewall cat /sys/class/net/$TAP/address)" "$FIRST.1" "$FIRST.77" \
+    >"$WORLD/forged" 2>/dev/null
 capture_stop "$capture_pid"
 [[ $(captured unsolicited) == 0 ]] ||
     fail "unsolicited: $(tcpdump -n -r "$WORLD/unsolicited.pcap" 2>/dev/null)"
@@ -152,11 +153,11 @@ ok "$(cat "$WORLD/forged") frames that nobody asked for: none reached the host"
 # --- another network, under live traffic
 qube_stream() {
     in_background "$WORLD/stream.log" ip netns exec "$WORLD_NAME-work" bash -c \
-        "for ((i = 0; i < 100000; i++)); do echo \$i >&3; sleep 0.02; done 3<>/dev/udp/$1/7000"
+        "for ((i = 0; i < 100000; i++)); do echo \$i >&3; sleep 0.01; done 3<>/dev/udp/$1/7000"
     stream_pid=${WORLD_PIDS[-1]}
 }
+in_background "$WORLD/datagrams.log" ip netns exec "$WORLD_NAME-up" nc -lku 7000
 qube_stream 192.0.2.9
-mkfifo "$WORLD/tcp"
 in_background "$WORLD/sink.log" ip netns exec "$WORLD_NAME-up" nc -lk 7001
 wait_for 5 "a server" in_qube work nc -z -w 1 "$FIRST.1" 7001
 ip netns exec "$WORLD_NAME-work" bash -c "exec 3<>/dev/tcp/192.0.2.9/7001; echo one >&3; read -r -u 3; echo ended" \
@@ -176,6 +177,7 @@ ok "a connection of the old address is reset at once"
     fail "the virtual resolver is still the old one"
 in_qube work curl -sS -m 5 -o /dev/null "http://$SECOND.1/" || fail "a qube does not get out any more"
 in_firewall curl -sS -m 5 -o /dev/null "http://$SECOND.1/" || fail "the host does not get out any more"
+sleep 0.5
 capture_stop "$capture_pid"
 [[ $(captured moved "src host $FIRST.77") == 0 ]] ||
     fail "the old address: $(tcpdump -n -r "$WORLD/moved.pcap" "src host $FIRST.77" 2>/dev/null | head -n 5)"
