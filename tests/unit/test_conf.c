@@ -568,8 +568,10 @@ test_host(void)
 	bad(GOOD TAP "[qube self]\n", ":16: qube: is missing: [qube self] (line 19) may be meant, "
 				      "or not\n:19: [qube self]: needs address or address6\n");
 	bad(GOOD TAP "qube = kernel\n", ":19: qube: there is no section [qube kernel]\n");
-	bad(GOOD TAP "qube = work\n", ":19: qube: \"work\" already lives on [port work] (line "
-				      "10)\n");
+	bad(GOOD TAP "qube = work\n",
+		":19: qube: \"work\" already lives on [port work] (line 10)\n:15: address: is not "
+		"for "
+		"the qube of a port with role = host, which is our own kernel\n");
 	bad(GOOD TAP "qube = kernel\n[qube kernel]\naddress = 10.137.0.99\nfilter = none\n",
 		":21: address: is not for the qube of a port with role = host, which is our own "
 		"kernel\n:22: filter: is not for the qube of a port with role = host, which is our "
