@@ -398,10 +398,13 @@ device_find(const struct port *port, const struct conf_port *conf, const struct 
 	return -ENODEV;
 }
 
-/* @param interrupt whether it shall tell when frames arrive */
+/*
+ * @param senders who want a transmit queue of their own
+ * @param interrupt whether it shall tell when frames arrive
+ */
 static int
-device_start(
-	struct port *port, struct ethdev *ethdev, const struct port_setup *setup, bool interrupt)
+device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *setup,
+	unsigned senders, bool interrupt)
 {
 	struct rte_eth_conf conf = {.intr_conf.rxq = interrupt};
 	struct rte_eth_dev_info info;
@@ -425,8 +428,7 @@ device_start(
 	ethdev->reaches_pool_only = strcmp(rte_bus_name(rte_dev_bus(info.device)), "vdev") != 0;
 	ethdev->partial_known = strstr(info.driver_name, "virtio") != NULL ||
 				strstr(info.driver_name, "vhost") != NULL;
-	ethdev->queues =
-		(uint16_t)RTE_MAX(1u, RTE_MIN(setup->workers, (unsigned)info.max_tx_queues));
+	ethdev->queues = (uint16_t)RTE_MAX(1u, RTE_MIN(senders, (unsigned)info.max_tx_queues));
 	ethdev->shared = ethdev->queues < setup->workers;
 	ethdev->tx_offloads = info.tx_offload_capa &
 			      (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
@@ -470,6 +472,26 @@ device_start(
 	return error;
 }
 
+/*
+ * Whether a device has interrupts, with the driver it is bound to, shows when it starts; so does
+ * whether it wants as many queues for receiving as for sending (net_tap).
+ */
+static int
+device_start_somehow(struct port *port, struct ethdev *ethdev, const struct port_setup *setup)
+{
+	const unsigned senders[] = {setup->workers, 1};
+	int error = -EINVAL;
+
+	for (unsigned i = 0; i < RTE_DIM(senders) && error != 0; i++) {
+		error = device_start(port, ethdev, setup, senders[i], true);
+		if (error == 0)
+			interrupt_open(ethdev);
+		else
+			error = device_start(port, ethdev, setup, senders[i], false);
+	}
+	return error;
+}
+
 static bool
 ethdev_link_up(const struct port *port)
 {
@@ -508,12 +530,7 @@ port_ethdev_open(struct port *port, const struct conf_port *conf, const struct p
 		return error;
 	}
 	port->driver = ethdev;
-	/* Whether a device has interrupts, with the driver it is bound to, shows when it starts. */
-	error = device_start(port, ethdev, setup, true);
-	if (error == 0)
-		interrupt_open(ethdev);
-	else
-		error = device_start(port, ethdev, setup, false);
+	error = device_start_somehow(port, ethdev, setup);
 	if (error != 0) {
 		report_line(setup->report, "port %s: device %s: cannot be started: %s", port->name,
 			conf->argument, strerror(-error));
