@@ -252,9 +252,6 @@ void loader_error(struct loader *loader, unsigned line, const char *key, const c
 	__attribute__((format(printf, 4, 5)));
 #define ERRORS_MAX 100
 
-/** Tell whether @p address is an IPv6 link-local one. */
-bool address_is_link_local(enum family family, const union address *address);
-
 /** Check what sections and keys demand of each other, after the last line. */
 void conf_check(struct loader *loader);
 
