@@ -16,7 +16,8 @@ struct event_base;
 struct drop_poll; /* app/drop_poll.h */
 struct events;    /* app/event.h */
 struct loop;
-struct tap_table; /* app/tap_table.h */
+struct tap_table;       /* app/tap_table.h */
+struct source_xenstore; /* app/source_xenstore.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -36,9 +37,10 @@ struct daemon {
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct tap_table *taps;
-	char *snapshot_path; /* set once the flows in the tables are worth keeping */
-	uint64_t start_s;    /* unix time */
-	uint64_t policy_s;   /* unix time at which the policy in force came into force */
+	struct source_xenstore *xenstore; /* NULL: not followed */
+	char *snapshot_path;              /* set once the flows in the tables are worth keeping */
+	uint64_t start_s;                 /* unix time */
+	uint64_t policy_s; /* unix time at which the policy in force came into force */
 };
 
 /** The policy in force; valid until the next one is put in force. */

@@ -32,6 +32,7 @@
 #include "app/loop.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/worker_call.h"
@@ -221,6 +222,8 @@ build(struct daemon *daemon)
 		daemon->policy_s = (uint64_t)time(NULL);
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
 	}
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
 	return error;
 }
 
@@ -290,6 +293,7 @@ run(const char *path)
 		 build(&daemon) == 0)
 		status = serve(&daemon);
 
+	source_xenstore_close(daemon.xenstore);
 	if (daemon.loop != NULL) {
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
