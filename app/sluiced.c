@@ -219,7 +219,8 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
-		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+		error = loop_start(
+			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
 	return error;
 }
