@@ -17,6 +17,7 @@ struct drop_poll; /* app/drop_poll.h */
 struct events;    /* app/event.h */
 struct loop;
 struct tap_table; /* app/tap_table.h */
+struct source_qubesdb; /* app/source_qubesdb.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -36,6 +37,7 @@ struct daemon {
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct tap_table *taps;
+	struct source_qubesdb *qubesdb; /* NULL: not asked */
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */
 	uint64_t policy_s;   /* unix time at which the policy in force came into force */

@@ -32,6 +32,7 @@
 #include "app/loop.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_qubesdb.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/worker_call.h"
@@ -40,6 +41,8 @@
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
+/* Longest wait for QubesDB before qubes may appear without their rules. */
+#define SETTLE_MS 2000
 
 static void
 usage(FILE *stream)
@@ -211,6 +214,10 @@ build(struct daemon *daemon)
 		error = tap_table_create(daemon, &daemon->taps);
 	if (error == 0)
 		error = telemetry_open(daemon);
+	if (error == 0)
+		error = source_qubesdb_open(daemon, &daemon->qubesdb);
+	if (error == 0)
+		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
@@ -298,6 +305,7 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
+	source_qubesdb_close(daemon.qubesdb);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);

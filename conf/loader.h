@@ -262,6 +262,9 @@ void loader_error(struct loader *loader, unsigned line, const char *key, const c
  */
 void workers_automatic(struct conf *conf);
 
+/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
+bool address_is_unicast(enum family family, const union address *address, char *reason);
+
 /** Tell whether @p address is an IPv6 link-local one. */
 bool address_is_link_local(enum family family, const union address *address);
 
