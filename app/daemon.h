@@ -12,8 +12,9 @@ struct changes; /* conf/changes.h */
 struct control;
 struct event;
 struct event_base;
-struct drop_poll; /* app/drop_poll.h */
-struct events;    /* app/event.h */
+struct drop_poll;   /* app/drop_poll.h */
+struct events;      /* app/event.h */
+struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct tap_table; /* app/tap_table.h */
 struct worker_calls;
@@ -32,6 +33,7 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct quiet_watch *deaf;
 	struct tap_table *taps;
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */
