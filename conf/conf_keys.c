@@ -130,6 +130,15 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 }
 
 static bool
+include_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	return value_text(&conf->include, text, reason);
+}
+
+static bool
 group_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf_group *stored = (struct conf_group *)(void *)((char *)object + key->offset);

@@ -60,6 +60,9 @@ enum section_kind {
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory", \
 		.without = STATE_DIR_DEFAULT) \
+	KEY(SLUICE_INCLUDE, SLUICE, "include", include_parse, \
+		"the path of further files, relative to this one; * and ? stand for what differs in names", \
+		.without = "there are none") \
 	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
 		"the name or number of the group that may change things over the control socket", \
 		.offset = offsetof(struct conf, group), \
@@ -222,6 +225,7 @@ struct section {
 	unsigned line;                /* of its header */
 	unsigned key_line[KEY_COUNT]; /* 0 = the key does not stand there */
 	bool key_valid[KEY_COUNT];    /* it does, and its value was taken */
+	unsigned file;                /* the last one in which it stands, counted from 0 */
 };
 
 struct loader {
@@ -230,11 +234,13 @@ struct loader {
 	unsigned errors;
 	/* position in the text */
 	const char *cursor, *end;
-	unsigned line; /* 1-based */
-	bool dos;      /* a DOS line end was reported already */
+	unsigned line;  /* 1-based, through all files */
+	unsigned first; /* line of this file */
+	unsigned file;  /* counted from 0 */
+	bool dos;       /* a DOS line end was reported already */
 	/* the one of conf->sections that is being read; NULL before the first and in bad ones */
 	struct section *current;
-	bool any_section; /* a header, good or bad, has been seen */
+	bool any_section; /* a header, good or bad, has been seen in this file */
 };
 
 /* Text of a section header, with its brackets and NUL. */

@@ -31,17 +31,15 @@ static void
 differs(struct reload *reload, unsigned line, const char *key, const char *format, ...)
 {
 	char what[3 * VALUE_SIZE];
-	char place[16] = "";
+	char place[PLACE_SIZE];
 	va_list arguments;
 
 	reload->differences++;
 	va_start(arguments, format);
 	vsnprintf(what, sizeof(what), format, arguments);
 	va_end(arguments);
-	if (line != 0)
-		snprintf(place, sizeof(place), ":%u", line);
-	report_line(reload->report, "%s%s: %s: %s needs a restart of sluiced", reload->wanted->path,
-		place, key, what);
+	report_line(reload->report, "%s: %s: %s needs a restart of sluiced",
+		conf_place(reload->wanted, line, place), key, what);
 }
 
 /*
