@@ -13,10 +13,12 @@ struct control;
 struct live; /* conf/live.h */
 struct event;
 struct event_base;
-struct drop_poll; /* app/drop_poll.h */
-struct events;    /* app/event.h */
+struct drop_poll;   /* app/drop_poll.h */
+struct events;      /* app/event.h */
+struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct tap_table;       /* app/tap_table.h */
+struct source_qubesdb;  /* app/source_qubesdb.h */
 struct source_xenstore; /* app/source_xenstore.h */
 struct worker_calls;
 
@@ -36,7 +38,9 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct quiet_watch *deaf;
 	struct tap_table *taps;
+	struct source_qubesdb *qubesdb;   /* NULL: not asked */
 	struct source_xenstore *xenstore; /* NULL: not followed */
 	char *snapshot_path;              /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;                 /* unix time */

@@ -195,8 +195,8 @@ value_comment(char **stored, const char *text, char *reason)
  * An address that one station can have. What the guard takes for a martian must not be configured,
  * or that station could never send.
  */
-static bool
-unicast_check(enum family family, const union address *address, char *reason)
+bool
+address_is_unicast(enum family family, const union address *address, char *reason)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t loopback[16] = {[15] = 1};
@@ -241,7 +241,7 @@ value_station(enum family family, const char *text, union address *address, char
 	if (found != family)
 		return value_wrong(
 			reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
-	return unicast_check(family, address, reason);
+	return address_is_unicast(family, address, reason);
 }
 
 bool

@@ -49,6 +49,9 @@ bool value_expire(const char *text, uint64_t now_s, uint64_t *expire_s, char *re
 /** What people may write about a rule: UTF-8 without control characters, not empty. */
 bool value_comment(char **stored, const char *text, char *reason);
 
+/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
+bool address_is_unicast(enum family family, const union address *address, char *reason);
+
 /** Tell whether @p address is an IPv6 link-local one. */
 bool address_is_link_local(enum family family, const union address *address);
 
