@@ -50,7 +50,7 @@ void text_sanitise(char *text);
 /* Longest rule string in bytes: what QubesDB itself can hold. */
 #define RULE_TEXT_MAX 3071u
 
-enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
+enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK, DEVICE_TAP };
 
 /* What workers without work do: see app/idle.h. */
 enum idle_mode {
@@ -66,7 +66,7 @@ struct conf_port {
 	enum device device;
 	char *argument; /* behind the colon: IFNAME, PCI address, DPDK vdev arguments */
 	enum role role;
-	char qube[NAME_SIZE]; /* ROLE_QUBE */
+	char qube[NAME_SIZE]; /* all but ROLE_UPLINK; of ROLE_HOST a qube without addresses */
 	bool has[FAMILIES];   /* ROLE_UPLINK: address, address6 */
 	union address address[FAMILIES];
 	struct prefix link[FAMILIES];
@@ -95,6 +95,8 @@ struct conf_qube {
 	union address address[FAMILIES];
 	bool has_mac;
 	uint8_t mac[6];
+	bool host;        /* our own kernel: its addresses are the uplink's */
+	bool accepts_all; /* nobody wrote rules for it, so it may send anything */
 	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
 	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */

@@ -288,6 +288,11 @@ device_parse(const struct key *key, void *object, const char *text, char *reason
 		port->device = DEVICE_DPDK;
 		return devargs_check(text, reason) && value_text(&port->argument, text, reason);
 	}
+	if (strncmp(text, "tap:", strlen("tap:")) == 0) {
+		text += strlen("tap:");
+		port->device = DEVICE_TAP;
+		return interface_check(text, reason) && value_text(&port->argument, text, reason);
+	}
 	return value_wrong(reason, "is no kind of device");
 }
 
@@ -297,13 +302,12 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 	struct conf_port *port = object;
 
 	(void)key;
-	if (strcmp(text, "uplink") == 0)
-		port->role = ROLE_UPLINK;
-	else if (strcmp(text, "qube") == 0)
-		port->role = ROLE_QUBE;
-	else
-		return value_wrong(reason, "is no role");
-	return true;
+	for (unsigned i = 0; i < ROLES; i++)
+		if (strcmp(text, role_names[i]) == 0) {
+			port->role = (enum role)i;
+			return true;
+		}
+	return value_wrong(reason, "is no role");
 }
 
 static bool

@@ -100,15 +100,15 @@ enum section_kind {
 		.offset = offsetof(struct conf, xenstore), \
 		.without = "no") \
 	KEY(PORT_DEVICE, PORT, "device", device_parse, \
-		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS", \
+		"kernel:IFNAME, pci:ADDRESS, dpdk:DEVARGS, or tap:IFNAME for role = host", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_ROLE, PORT, "role", role_parse, \
-		"uplink or qube", \
+		"uplink, qube or host, which is our own kernel", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_QUBE, PORT, "qube", qube_name_parse, \
-		"the NAME of a [qube NAME] section, for role = qube", \
+		"the NAME of a [qube NAME] section, for role = qube; for role = host one that has no address", \
 		.offset = offsetof(struct conf_port, qube), \
-		.without = KEY_NEEDED) \
+		.without = "needed for role = qube; for role = host one of the port's name, which may send anything") \
 	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
 		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4, \
 		.without = "the uplink has no IPv4") \

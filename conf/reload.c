@@ -148,7 +148,8 @@ device_compare(
 	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
 	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
+		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+		[DEVICE_TAP] = "tap"};
 	char *old = NULL, *new = NULL;
 
 	/* The arguments of a DPDK device may be longer than any buffer would be. */
@@ -237,11 +238,9 @@ uplink_compare(
 static void
 port_compare(struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
-	static const char *const roles[] = {[ROLE_UPLINK] = "uplink", [ROLE_QUBE] = "qube"};
-
 	device_compare(reload, running, wanted);
-	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, roles[running->role],
-		roles[wanted->role]);
+	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, role_names[running->role],
+		role_names[wanted->role]);
 	if (running->role != wanted->role)
 		return;
 	if (wanted->role == ROLE_UPLINK)
