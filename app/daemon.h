@@ -10,6 +10,7 @@
 
 struct changes; /* conf/changes.h */
 struct control;
+struct live; /* conf/live.h */
 struct event;
 struct event_base;
 struct drop_poll;   /* app/drop_poll.h */
@@ -22,7 +23,9 @@ struct worker_calls;
 /* Control thread only. */
 struct daemon {
 	const char *path;        /* of sluice.conf */
-	struct conf *conf;       /* as last read */
+	struct conf *file;       /* it, as last read */
+	struct live *live;       /* what other sources say */
+	struct conf *conf;       /* made of both: what is in force */
 	struct changes *changes; /* what the control socket has changed */
 	char *changes_path;      /* where the kept ones of them are */
 	struct dataplane *dataplane;
@@ -62,6 +65,12 @@ uint64_t daemon_now(void);
  */
 int daemon_commit(struct daemon *daemon, const struct conf *conf, const struct changes *changes,
 	const struct report *report);
+
+/**
+ * Put in force what the file and `live` say now: new ports are opened, those that are gone closed.
+ * @return 0 or -errno, reported; then nothing has changed, and whoever changed `live` takes it back
+ */
+int daemon_apply(struct daemon *daemon, const struct report *report);
 
 /**
  * Make the state directory, and read what was kept there.

@@ -39,6 +39,7 @@
 #include "app/telemetry.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
+#include "conf/live.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
@@ -333,9 +334,15 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
-	if (conf_load(path, &log_report, &daemon.conf) != 0)
+	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
-	settings_log(daemon.conf, NULL);
+	daemon.live = live_new();
+	if (daemon.live == NULL) {
+		log_line("out of memory");
+		conf_free(daemon.file);
+		return EXIT_FAILURE;
+	}
+	settings_log(daemon.file, NULL);
 	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
@@ -343,7 +350,8 @@ run(const char *path)
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)
 		log_line("out of memory");
-	else if (build(&daemon) == 0)
+	else if (conf_compose(daemon.file, daemon.live, &log_report, &daemon.conf) == 0 &&
+		 build(&daemon) == 0)
 		status = serve(&daemon);
 
 	if (daemon.loop != NULL) {
@@ -364,6 +372,8 @@ run(const char *path)
 	changes_free(daemon.changes);
 	free(daemon.changes_path);
 	conf_free(daemon.conf);
+	conf_free(daemon.file);
+	live_free(daemon.live);
 	rte_eal_cleanup();
 	return status;
 }

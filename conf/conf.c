@@ -12,6 +12,7 @@
  * error, so that one run shows all there is to fix.
  */
 #include "conf/include.h"
+#include "conf/live.h"
 #include "conf/loader.h"
 #include "conf/value.h"
 
@@ -57,6 +58,7 @@ static const struct {
 	[SECTION_ALLOW] = {"allow", OBJECTS(conf_allow, allows, allow_count, ALLOWS_MAX)},
 	[SECTION_LIMITS] = {.name = "limits"},
 	[SECTION_TIMEOUTS] = {.name = "timeouts"},
+	[SECTION_QUBES] = {.name = "qubes"},
 #undef OBJECTS
 };
 _Static_assert(offsetof(struct conf_port, name) == 0 && offsetof(struct conf_qube, name) == 0 &&
@@ -65,7 +67,7 @@ _Static_assert(offsetof(struct conf_port, name) == 0 && offsetof(struct conf_qub
 	"the object of a section begins with its name");
 #define SECTIONS_ALLOWED                                                                          \
 	"[sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow NAME], [limits], " \
-	"[timeouts]"
+	"[timeouts], [qubes]"
 
 /* What the keys of a section are stored in. */
 static void *
@@ -801,9 +803,16 @@ conf_free(struct conf *conf)
 	for (unsigned i = 0; i < conf->port_count; i++)
 		free(conf->ports[i].argument);
 	for (unsigned i = 0; i < conf->qube_count; i++) {
-		free(conf->qubes[i].rules_path);
-		free(conf->qubes[i].rules_error);
-		ruleset_clear(&conf->qubes[i].ruleset);
+		struct conf_qube *qube = &conf->qubes[i];
+
+		free(qube->rules_path);
+		free(qube->rules_error);
+		if (qube->storage == STORAGE_OWNED)
+			ruleset_clear(&qube->ruleset);
+		else if (qube->storage == STORAGE_SHALLOW)
+			free(qube->ruleset.rules);
+		for (unsigned family = 0; family < FAMILIES; family++)
+			live_tree_unref(qube->tree[family]);
 	}
 	for (unsigned i = 0; i < conf->forward_count; i++)
 		free(conf->forwards[i].comment);
@@ -817,5 +826,6 @@ conf_free(struct conf *conf)
 	free(conf->path);
 	free(conf->socket_path);
 	free(conf->state_dir);
+	free(conf->qubesdb_path);
 	free(conf);
 }

@@ -79,7 +79,21 @@ uplink_check(struct loader *loader, const struct section *section)
 {
 	char title[SECTION_TITLE_SIZE];
 
+	static const enum key_id settings[] = {KEY_PORT_ADDRESS, KEY_PORT_ADDRESS6,
+		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS};
+
 	forbid(loader, section, KEY_PORT_QUBE, "belongs to a port with role = qube");
+	if (section->key_valid[KEY_PORT_SETTINGS] &&
+		loader->conf->ports[section->index].settings != SETTINGS_FILE) {
+		for (unsigned i = 0; i < RTE_DIM(settings); i++)
+			forbid(loader, section, settings[i],
+				"is for settings = file: somebody else says it now");
+		if (loader->conf->ports[section->index].settings == SETTINGS_QUBESDB &&
+			loader->conf->qubesdb_path == NULL)
+			loader_error(loader, section->key_line[KEY_PORT_SETTINGS], "settings",
+				"needs a section [qubes] with qubesdb");
+		return;
+	}
 	if (section->key_line[KEY_PORT_ADDRESS] == 0 && section->key_line[KEY_PORT_ADDRESS6] == 0)
 		loader_error(loader, section->line, section_title(loader->conf, section, title),
 			"needs address or address6");
@@ -92,7 +106,7 @@ static void
 qube_port_check(struct loader *loader, const struct section *section, const struct section **lives)
 {
 	static const enum key_id uplink_only[] = {KEY_PORT_ADDRESS, KEY_PORT_ADDRESS6,
-		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS};
+		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS, KEY_PORT_SETTINGS};
 	const struct conf *conf = loader->conf;
 	const struct conf_port *port = &conf->ports[section->index];
 	unsigned line = section->key_line[KEY_PORT_QUBE];
@@ -216,7 +230,8 @@ qubes_check(struct loader *loader)
 				needs[family] = section;
 	}
 	for (unsigned family = 0; family < FAMILIES; family++) {
-		if (needs[family] == NULL)
+		/* QubesDB may say it */
+		if (needs[family] == NULL || loader->conf->qubesdb_path != NULL)
 			continue;
 		if (gateway != NULL && gateway->key_line[gateway_id[family]] != 0)
 			continue;

@@ -54,6 +54,19 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 }
 
 static bool
+qubesdb_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (text[0] != '/')
+		return value_wrong(reason, "is not an absolute path");
+	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return value_wrong(reason, "is too long for a socket");
+	return value_text(&conf->qubesdb_path, text, reason);
+}
+
+static bool
 yes_no_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	bool yes = strcmp(text, "yes") == 0;
@@ -303,6 +316,22 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 	else
 		return value_wrong(reason, "is no role");
 	return true;
+}
+
+static bool
+settings_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	static const char *const names[] = {
+		[SETTINGS_FILE] = "file", [SETTINGS_QUBESDB] = "qubesdb", [SETTINGS_HOST] = "host"};
+	struct conf_port *port = object;
+
+	(void)key;
+	for (unsigned i = 0; i < RTE_DIM(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			port->settings = (enum settings)i;
+			return true;
+		}
+	return value_wrong(reason, "is none of them");
 }
 
 static bool

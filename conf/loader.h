@@ -23,6 +23,7 @@ enum section_kind {
 	SECTION_ALLOW,
 	SECTION_LIMITS,
 	SECTION_TIMEOUTS,
+	SECTION_QUBES,
 	SECTION_KINDS
 };
 
@@ -84,6 +85,17 @@ enum section_kind {
 	KEY(GATEWAY_DNS, GATEWAY, "dns", virtual_dns_parse, \
 		"up to 4 IPv4 addresses that qubes use as resolvers, separated by blanks", \
 		.without = "no resolver is translated") \
+	KEY(QUBES_QUBESDB, QUBES, "qubesdb", qubesdb_parse, \
+		"the absolute path of QubesDB's socket of at most 107 bytes: rules, clients, addresses", \
+		.without = "QubesDB is not asked") \
+	KEY(QUBES_QUBESDB_FORWARDS, QUBES, "qubesdb-forwards", yes_no_parse, \
+		"yes or no: whether forward rules in /qubes-firewall-forward/ of QubesDB count", \
+		.offset = offsetof(struct conf, qubesdb_forwards), \
+		.without = "no") \
+	KEY(QUBES_XENSTORE, QUBES, "xenstore", yes_no_parse, \
+		"yes or no: whether vifs come and go as xenstore says", \
+		.offset = offsetof(struct conf, xenstore), \
+		.without = "no") \
 	KEY(PORT_DEVICE, PORT, "device", device_parse, \
 		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS", \
 		.without = KEY_NEEDED) \
@@ -109,6 +121,9 @@ enum section_kind {
 	KEY(PORT_DNS, PORT, "dns", resolvers_parse, \
 		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink", \
 		.without = "what qubes ask of the virtual resolvers is dropped") \
+	KEY(PORT_SETTINGS, PORT, "settings", settings_parse, \
+		"file, qubesdb or host: who says what addresses, gateways and resolvers the uplink has", \
+		.without = "file") \
 	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
 		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more", \
 		.without = "off") \

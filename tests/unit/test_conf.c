@@ -98,7 +98,7 @@ bad(const char *text, const char *expected)
 
 #define SECTIONS_ALLOWED                                                                  \
 	"allowed: [sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow " \
-	"NAME], [limits], [timeouts]\n"
+	"NAME], [limits], [timeouts], [qubes]\n"
 #define QUBE_KEYS                                                                              \
 	"allowed: address, address6, mac, rules, filter, flows, new-flows, half-open, ports, " \
 	"fragments, answers\n"
@@ -513,6 +513,19 @@ test_uplink(void)
 		"address; " RESOLVERS_ALLOWED);
 	bad(PORT("address = 192.168.50.1/24\ndns = 10.139.1.2\n"),
 		":8: dns: \"10.139.1.2\" is already the dns of [gateway] (line 3)\n");
+	bad(PORT("settings = dhcp\n"),
+		":7: settings: \"dhcp\" is none of them; allowed: file, qubesdb "
+		"or host: who says what addresses, gateways and resolvers the "
+		"uplink has\n:4: [port up]: needs address or address6\n");
+	bad(PORT("settings = host\naddress = 192.168.50.1/24\n"),
+		":8: address: is for settings = file: somebody else says it now\n");
+	bad(PORT("settings = qubesdb\n"), ":7: settings: needs a section [qubes] with qubesdb\n");
+	bad(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = db.sock\n",
+		":9: qubesdb: \"db.sock\" is not an absolute path; allowed: the absolute path of "
+		"QubesDB's socket of at most 107 bytes: rules, clients, addresses\n:7: settings: "
+		"needs a section [qubes] with qubesdb\n");
+	conf_free(good(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = /run/db.sock\n"));
+	conf_free(good(PORT("settings = host\n")));
 	conf_free(good(PORT("address = 192.168.50.0/31\ngateway = 192.168.50.1\n")));
 }
 
