@@ -17,6 +17,7 @@ struct drop_poll;   /* app/drop_poll.h */
 struct events;      /* app/event.h */
 struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
+struct service;   /* app/service.h */
 struct tap_table; /* app/tap_table.h */
 struct worker_calls;
 
@@ -37,6 +38,7 @@ struct daemon {
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct quiet_watch *deaf;
+	struct service *service;
 	struct tap_table *taps;
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */
