@@ -90,14 +90,27 @@ compiler_refuses(
 	return false;
 }
 
+/* Whether QubesDB has rules for a qube that count, and are bad: then nothing is what it may do. */
+static bool
+qubesdb_refuses(const struct conf *conf, const struct changes *changes, const char *name)
+{
+	const struct conf_qube *qube = conf_qube_find(conf, name);
+
+	return qube != NULL &&
+	       (qube->tree[FAMILY_IPV4] != NULL || qube->tree[FAMILY_IPV6] != NULL) &&
+	       changes_rules(changes, qube).state == RULES_BAD;
+}
+
 /* Whether rules that are in force would become unusable. */
 static bool
-breaks_rules(const struct policy *running, const struct policy *wanted)
+breaks_rules(const struct conf *conf, const struct changes *changes, const struct policy *running,
+	const struct policy *wanted)
 {
 	for (unsigned i = 0; i < RTE_MIN(running->qube_count, wanted->qube_count); i++)
 		if (wanted->qubes[i].rules->state == RULES_BAD &&
 			running->qubes[i].rules->state != RULES_BAD &&
-			running->qubes[i].name[0] != '\0')
+			running->qubes[i].name[0] != '\0' &&
+			!qubesdb_refuses(conf, changes, wanted->qubes[i].name))
 			return true;
 	return false;
 }
@@ -121,7 +134,7 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 
 	if (error != 0)
 		return error;
-	if (breaks_rules(running, wanted)) {
+	if (breaks_rules(conf, changes, running, wanted)) {
 		policy_free(wanted);
 		return -EINVAL;
 	}
@@ -221,6 +234,8 @@ expiry_set(const struct daemon *daemon, uint64_t expire_s)
 {
 	const struct itimerspec when = {.it_value.tv_sec = (time_t)expire_s};
 
+	if (daemon->expiry == NULL)
+		return; /* it begins with what there is then */
 	/* Whoever sets the clock wakes us too. */
 	(void)timerfd_settime(event_get_fd(daemon->expiry),
 		TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);

@@ -19,6 +19,7 @@ struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct service;   /* app/service.h */
 struct tap_table; /* app/tap_table.h */
+struct source_qubesdb; /* app/source_qubesdb.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -40,6 +41,7 @@ struct daemon {
 	struct quiet_watch *deaf;
 	struct service *service;
 	struct tap_table *taps;
+	struct source_qubesdb *qubesdb; /* NULL: not asked */
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */
 	uint64_t policy_s;   /* unix time at which the policy in force came into force */

@@ -36,6 +36,7 @@
 #include "app/service.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_qubesdb.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/user_scripts.h"
@@ -45,6 +46,8 @@
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
+/* Longest wait for QubesDB before qubes may appear without their rules. */
+#define SETTLE_MS 2000
 
 static void
 usage(FILE *stream)
@@ -277,6 +280,10 @@ build(struct daemon *daemon)
 		error = quiet_watch_create(daemon, &log_report, &daemon->deaf);
 	if (error == 0)
 		error = telemetry_open(daemon);
+	if (error == 0)
+		error = source_qubesdb_open(daemon, &daemon->qubesdb);
+	if (error == 0)
+		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
@@ -285,7 +292,8 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
-		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+		error = loop_start(
+			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
@@ -378,6 +386,7 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
+	source_qubesdb_close(daemon.qubesdb);
 	quiet_watch_free(daemon.deaf);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);

@@ -612,7 +612,7 @@ conf_new(const char *path)
 	if (conf == NULL)
 		return NULL;
 	conf->path = strdup(path);
-	conf->workers = WORKERS_DEFAULT;
+	workers_automatic(conf);
 	conf->flows = FLOWS_DEFAULT;
 	conf->log_refusals = true;
 	conf->socket_path = strdup(SOCKET_PATH_DEFAULT);

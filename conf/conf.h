@@ -40,7 +40,7 @@ void text_sanitise(char *text);
 
 /* [sluice] */
 #define WORKERS_MAX 64
-#define WORKERS_DEFAULT 1
+#define WORKERS_AUTOMATIC_MAX 4
 #define FLOWS_MIN 1024u /* per worker */
 #define FLOWS_MAX 16777216u
 #define FLOWS_DEFAULT 262144u
@@ -51,6 +51,12 @@ void text_sanitise(char *text);
 #define RULE_TEXT_MAX 3071u
 
 enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
+
+/* What workers without work do: see app/idle.h. */
+enum idle_mode {
+	IDLE_ADAPTIVE, /* look, then sleep */
+	IDLE_SPIN,     /* look all the time */
+};
 
 /* Where the addresses, gateways and resolvers of the uplink come from. */
 enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
@@ -141,7 +147,9 @@ struct conf {
 	/* All files. Lines, here and in what follows, are counted through them: see conf_place. */
 	struct conf_files *files;
 	unsigned workers;
-	unsigned flows; /* per worker */
+	bool workers_automatic; /* nobody said how many */
+	unsigned flows;         /* per worker */
+	enum idle_mode idle;
 	char *socket_path;
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */

@@ -43,10 +43,13 @@ enum section_kind {
  */
 /* clang-format off */
 #define KEYS(KEY) \
-	KEY(SLUICE_WORKERS, SLUICE, "workers", number_parse, \
-		"worker lcores", \
+	KEY(SLUICE_WORKERS, SLUICE, "workers", workers_parse, \
+		"worker lcores, or auto: half of the CPUs, but 1 to 4", \
 		.offset = offsetof(struct conf, workers), .min = 1, .max = WORKERS_MAX, \
-		.without = "1") \
+		.without = "auto") \
+	KEY(SLUICE_IDLE, SLUICE, "idle", idle_parse, \
+		"adaptive or spin: whether workers without work sleep or look for it all the time", \
+		.without = "adaptive") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
@@ -257,6 +260,16 @@ const struct section *section_find(
 void loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 #define ERRORS_MAX 100
+
+/**
+ * As many workers as is good for the machine: half of the CPUs we may use, but 1 to
+ * WORKERS_AUTOMATIC_MAX. The other half is for those who feed them: behind kernel ports that is
+ * this machine itself, the back ends of its qubes among them.
+ */
+void workers_automatic(struct conf *conf);
+
+/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
+bool address_is_unicast(enum family family, const union address *address, char *reason);
 
 /** Tell whether @p address is an IPv6 link-local one. */
 bool address_is_link_local(enum family family, const union address *address);
