@@ -20,6 +20,9 @@ struct loop;
 struct tap_table;       /* app/tap_table.h */
 struct source_qubesdb;  /* app/source_qubesdb.h */
 struct source_xenstore; /* app/source_xenstore.h */
+struct service;   /* app/service.h */
+struct tap_table; /* app/tap_table.h */
+struct source_qubesdb; /* app/source_qubesdb.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -39,6 +42,7 @@ struct daemon {
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct quiet_watch *deaf;
+	struct service *service;
 	struct tap_table *taps;
 	struct source_qubesdb *qubesdb;   /* NULL: not asked */
 	struct source_xenstore *xenstore; /* NULL: not followed */

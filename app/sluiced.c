@@ -33,12 +33,14 @@
 #include "app/loop.h"
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
+#include "app/service.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/source_qubesdb.h"
 #include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
+#include "app/user_scripts.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
 #include "conf/live.h"
@@ -296,6 +298,8 @@ build(struct daemon *daemon)
 	}
 	if (error == 0 && daemon->file->xenstore)
 		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		error = service_create(daemon, &daemon->service);
 	return error;
 }
 
@@ -305,8 +309,18 @@ stop(evutil_socket_t number, short events, void *context)
 	struct daemon *daemon = context;
 
 	(void)events;
+	service_stopping();
 	log_line("signal %d: stopping", (int)number);
 	event_base_loopbreak(daemon->base);
+}
+
+static void
+reload(evutil_socket_t number, short events, void *context)
+{
+	service_reloading();
+	daemon_reload(number, events, context);
+	user_scripts_warn(context);
+	service_ready(context);
 }
 
 static int
@@ -314,7 +328,7 @@ serve(struct daemon *daemon)
 {
 	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
 	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
-	struct event *hangup = evsignal_new(daemon->base, SIGHUP, daemon_reload, daemon);
+	struct event *hangup = evsignal_new(daemon->base, SIGHUP, reload, daemon);
 	int status = EXIT_FAILURE;
 
 	if (term != NULL && interrupt != NULL && hangup != NULL && event_add(term, NULL) == 0 &&
@@ -323,6 +337,8 @@ serve(struct daemon *daemon)
 		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
+		user_scripts_warn(daemon);
+		service_ready(daemon);
 		if (event_base_dispatch(daemon->base) == 0)
 			status = EXIT_SUCCESS;
 	}
@@ -366,6 +382,7 @@ run(const char *path)
 		status = serve(&daemon);
 
 	source_xenstore_close(daemon.xenstore);
+	service_free(daemon.service);
 	if (daemon.loop != NULL) {
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);

@@ -18,7 +18,7 @@ export LC_ALL=C.UTF-8
 debian_packages() {
     case $1 in
     build)
-        echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
+        echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev libsystemd-dev \
             libcunit1-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev libncurses-dev \
             scdoc libxen-dev
         ;;
@@ -36,7 +36,7 @@ debian_packages() {
 fedora_packages() {
     case $1 in
     build)
-        echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
+        echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel systemd-devel \
             CUnit-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel ncurses-devel \
             scdoc libasan libubsan xen-devel
         ;;
