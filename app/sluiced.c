@@ -34,6 +34,7 @@
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
 #include "app/service.h"
+#include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/source_qubesdb.h"
@@ -105,6 +106,7 @@ check(const char *path)
 	struct conf *conf = NULL;
 	bool bad;
 
+	privilege_begin(); /* as when it runs */
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
 	bad = bad_rules(conf) != 0;
@@ -257,7 +259,11 @@ build(struct daemon *daemon)
 	int error;
 
 	control_prepare(daemon->conf);
-	error = eal_start("sluiced", daemon->conf, false, &log_report);
+	error = privilege_directories_check(daemon->conf, &log_report);
+	if (error == 0)
+		error = privilege_reduce(daemon->conf, &log_report);
+	if (error == 0)
+		error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = daemon_changes_load(daemon, &log_report);
 	if (error == 0)
@@ -290,6 +296,9 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
+	/* What needs more than sluiced has while it serves goes before this, the rest behind it. */
+	if (error == 0)
+		error = privilege_lock(daemon->conf, &log_report);
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
@@ -361,6 +370,7 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
+	privilege_begin();
 	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
 	daemon.live = live_new();
