@@ -8,7 +8,8 @@
 
 #include "app/dataplane.h"
 
-struct changes; /* conf/changes.h */
+struct changes;      /* conf/changes.h */
+struct changes_file; /* conf/changes_file.h */
 struct control;
 struct live; /* conf/live.h */
 struct event;
@@ -32,7 +33,7 @@ struct daemon {
 	struct live *live;       /* what other sources say */
 	struct conf *conf;       /* made of both: what is in force */
 	struct changes *changes; /* what the control socket has changed */
-	char *changes_path;      /* where the kept ones of them are */
+	struct changes_file *kept; /* the kept ones of them, on disk */
 	struct dataplane *dataplane;
 	struct event_base *base;
 	struct control *control;
@@ -82,7 +83,7 @@ int daemon_apply(struct daemon *daemon, const struct report *report);
 
 /**
  * Make the state directory, and read what was kept there.
- * @return 0 with `changes` and `changes_path` set, or -errno, reported: then do not start
+ * @return 0 with `changes` and `kept` set, or -errno, reported: then do not start
  */
 int daemon_changes_load(struct daemon *daemon, const struct report *report);
 

@@ -87,16 +87,11 @@ static bool
 bad_changes(const struct conf *conf)
 {
 	struct changes *changes = NULL;
-	char *path;
-	int error;
+	int error = changes_read(conf->state_dir, daemon_now(), &log_report, &changes);
 
-	if (asprintf(&path, "%s/" CHANGES_NAME, conf->state_dir) < 0)
-		return true;
-	error = changes_read(path, daemon_now(), &log_report, &changes);
 	if (error == 0)
 		changes_warn(changes, conf, daemon_now(), &log_report);
 	changes_free(changes);
-	free(path);
 	return error != 0;
 }
 
@@ -409,8 +404,8 @@ run(const char *path)
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);
+	changes_file_close(daemon.kept, daemon_now(), &log_report);
 	changes_free(daemon.changes);
-	free(daemon.changes_path);
 	conf_free(daemon.conf);
 	conf_free(daemon.file);
 	live_free(daemon.live);
