@@ -1066,8 +1066,7 @@ test_all_errors(void)
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
 		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, "
-		"socket, "
-		"state-dir, "
+		"socket, state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "
