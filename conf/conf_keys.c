@@ -103,19 +103,36 @@ workers_parse(const struct key *key, void *object, const char *text, char *reaso
 	return number_parse(key, object, text, reason);
 }
 
+const char *const idle_modes[] = {[IDLE_ADAPTIVE] = "adaptive", [IDLE_SPIN] = "spin"};
+const char *const seccomp_modes[] = {
+	[SECCOMP_KILL] = "kill", [SECCOMP_LOG] = "log", [SECCOMP_OFF] = "off"};
+
 static bool
 idle_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf *conf = object;
 
 	(void)key;
-	if (strcmp(text, "adaptive") == 0)
-		conf->idle = IDLE_ADAPTIVE;
-	else if (strcmp(text, "spin") == 0)
-		conf->idle = IDLE_SPIN;
-	else
-		return value_wrong(reason, "is neither adaptive nor spin");
-	return true;
+	for (unsigned mode = 0; mode < RTE_DIM(idle_modes); mode++)
+		if (strcmp(text, idle_modes[mode]) == 0) {
+			conf->idle = (enum idle_mode)mode;
+			return true;
+		}
+	return value_wrong(reason, "is neither adaptive nor spin");
+}
+
+static bool
+seccomp_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	for (unsigned mode = 0; mode < RTE_DIM(seccomp_modes); mode++)
+		if (strcmp(text, seccomp_modes[mode]) == 0) {
+			conf->seccomp = (enum seccomp_mode)mode;
+			return true;
+		}
+	return value_wrong(reason, "is neither kill, nor log, nor off");
 }
 
 static bool

@@ -50,6 +50,10 @@ enum section_kind {
 	KEY(SLUICE_IDLE, SLUICE, "idle", idle_parse, \
 		"adaptive or spin: whether workers without work sleep or look for it all the time", \
 		.without = "adaptive") \
+	KEY(SLUICE_SECCOMP, SLUICE, "seccomp", seccomp_parse, \
+		"kill, log or off: whether a system call that sluiced does not need ends it, is " \
+		"written into the kernel's log, or neither", \
+		.without = "kill") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \

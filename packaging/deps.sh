@@ -19,8 +19,8 @@ debian_packages() {
     case $1 in
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
-            libcunit1-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev libncurses-dev \
-            scdoc libxen-dev
+            libcunit1-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev \
+            libncurses-dev libcap-ng-dev libseccomp-dev libsystemd-dev libxen-dev scdoc
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
@@ -37,8 +37,9 @@ fedora_packages() {
     case $1 in
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
-            CUnit-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel ncurses-devel \
-            scdoc libasan libubsan xen-devel
+            CUnit-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel \
+            ncurses-devel libcap-ng-devel libseccomp-devel systemd-devel xen-devel scdoc libasan \
+            libubsan
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
