@@ -39,9 +39,9 @@
 #include "conf/live.h"
 
 /* netback has said that it waits, but its interface is still to come. */
-#define INTERFACE_MS 5000
+#define INTERFACE_MS 3000
 /* After xenstored came back: its tree may be filled again. */
-#define GRACE_MS 10000
+#define GRACE_MS 5000
 /* What could not be put in force is tried again, even if nothing of it changes. */
 #define RETRY_LEAST_MS 2000
 #define RETRY_MOST_MS 300000
@@ -49,7 +49,7 @@
 #define TURN_MS 20
 #define LINK_MESSAGES_MAX 256
 /* xenstored is called hung. */
-#define HANG_MS 5000
+#define HANG_MS 3000
 
 enum stage {
 	STAGE_WAITS, /* for what is missing; not in force */
@@ -415,17 +415,28 @@ view_merge(struct source_xenstore *source, const struct xenstore_view *view)
 	return true;
 }
 
+/* @param text taken */
+static void
+source_tell(const struct source_xenstore *source, bool up, json_t *text)
+{
+	event_emit(source->daemon, "source",
+		json_pack("{s:o, s:s, s:b}", "text", text, "source", "xenstore", "up", (int)up));
+}
+
 static void
 connection_tell(struct source_xenstore *source, const struct xenstore_view *view)
 {
 	if (view->connected && !source->connected)
-		log_line("xenstore: connected, %u vifs", view->count);
+		source_tell(
+			source, true, json_sprintf("xenstore: connected, %u vifs", view->count));
 	else if (!view->connected && source->connected)
-		log_line("xenstore: the connection is lost: %s; vifs stay as they are",
-			strerror(view->error));
+		source_tell(source, false,
+			json_sprintf("xenstore: the connection is lost (%s), vifs stay as they are",
+				strerror(view->error)));
 	else if (!view->connected && !source->told)
-		log_line("xenstore: xenstored cannot be reached: %s; it is tried again",
-			strerror(view->error));
+		source_tell(source, false,
+			json_sprintf("xenstore: there is no xenstored (%s), it is tried again",
+				strerror(view->error)));
 	if (view->left_out != 0 && source->left_out == 0)
 		log_line("xenstore: there are more than %u vifs; %u are left out",
 			XENSTORE_VIFS_MAX, view->left_out);
@@ -471,10 +482,12 @@ hang_tell(struct source_xenstore *source)
 	bool hangs = xenstore_client_waits_ms(source->client) >= HANG_MS;
 
 	if (hangs && !source->hangs)
-		log_line("xenstore: xenstored has not answered for %u s; vifs stay as they are",
-			HANG_MS / 1000);
+		source_tell(source, false,
+			json_sprintf("xenstore: xenstored has not answered for %u s, vifs stay as "
+				     "they are",
+				HANG_MS / 1000));
 	else if (!hangs && source->hangs)
-		log_line("xenstore: xenstored answers again");
+		source_tell(source, true, json_sprintf("xenstore: xenstored answers again"));
 	source->hangs = hangs;
 }
 
