@@ -13,8 +13,9 @@ struct control;
 struct live; /* conf/live.h */
 struct event;
 struct event_base;
-struct drop_poll; /* app/drop_poll.h */
-struct events;    /* app/event.h */
+struct drop_poll;   /* app/drop_poll.h */
+struct events;      /* app/event.h */
+struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct tap_table; /* app/tap_table.h */
 struct source_qubesdb; /* app/source_qubesdb.h */
@@ -36,6 +37,7 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct quiet_watch *deaf;
 	struct tap_table *taps;
 	struct source_qubesdb *qubesdb; /* NULL: not asked */
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */

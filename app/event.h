@@ -29,6 +29,8 @@
 	EVENT(RULES_REFUSED,	"rules-refused",    60, "rules that QubesDB has are refused") \
 	EVENT(SOURCE,		"source",	    60, "QubesDB is there, or is not") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \
+	EVENT(DEAF,		"deaf",		    60, "somebody let the kernel hear what is ours; put right") \
+	EVENT(USER_SCRIPTS,	"user-scripts",	     0, "scripts for qubes-firewall are there, and have no effect") \
 	EVENT(DROP,		"drop", EVENT_UNLOGGED, "a packet was dropped, one of many")
 /* clang-format on */
 

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -77,6 +78,46 @@ yes_no_parse(const struct key *key, void *object, const char *text, char *reason
 	return true;
 }
 
+void
+workers_automatic(struct conf *conf)
+{
+	cpu_set_t allowed;
+	unsigned cpus = 1;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
+		cpus = (unsigned)CPU_COUNT(&allowed);
+	conf->workers = RTE_MIN(RTE_MAX(cpus / 2, 1u), (unsigned)WORKERS_AUTOMATIC_MAX);
+	conf->workers_automatic = true;
+}
+
+static bool
+workers_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	if (strcmp(text, "auto") == 0) {
+		workers_automatic(conf);
+		return true;
+	}
+	conf->workers_automatic = false;
+	return number_parse(key, object, text, reason);
+}
+
+static bool
+idle_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (strcmp(text, "adaptive") == 0)
+		conf->idle = IDLE_ADAPTIVE;
+	else if (strcmp(text, "spin") == 0)
+		conf->idle = IDLE_SPIN;
+	else
+		return value_wrong(reason, "is neither adaptive nor spin");
+	return true;
+}
+
 static bool
 state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
 {
@@ -86,6 +127,15 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 	if (text[0] != '/')
 		return value_wrong(reason, "is not an absolute path");
 	return value_text(&conf->state_dir, text, reason);
+}
+
+static bool
+include_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	return value_text(&conf->include, text, reason);
 }
 
 static bool
