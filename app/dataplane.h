@@ -108,3 +108,10 @@ void dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf
  * @return how many packets it handled; 0 means nothing is waiting
  */
 unsigned dataplane_service(struct worker *worker, uint32_t now_ms);
+
+/**
+ * In how many ms dataplane_service, which has just been called, has something to do if nothing
+ * happens meanwhile.
+ * @param most_ms what is returned at most
+ */
+uint32_t dataplane_due_ms(const struct worker *worker, uint32_t most_ms);

@@ -33,6 +33,12 @@ struct port_ops {
 		struct port *port, unsigned worker, struct rte_mbuf **burst, uint16_t count);
 	/* Descriptor that becomes readable when frames wait; -1 when the port must be polled. */
 	int (*wait_fd)(const struct port *port);
+	/*
+	 * Have the descriptor become readable with the next frame, or no more. Frames that came
+	 * before may not count: look once more before waiting. -errno: poll instead. NULL: it
+	 * always does. Owner worker only.
+	 */
+	int (*wait_arm)(struct port *port, bool arm);
 	/* Whether its device is there and has a link. Control thread. NULL: always. */
 	bool (*link_up)(const struct port *port);
 	void (*close)(struct port *port);

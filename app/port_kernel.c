@@ -110,6 +110,7 @@ struct kernel_port {
 	struct slot *slot; /* of the large ring */
 	int wait_fd;       /* epoll over both rings */
 	unsigned ifindex;  /* names may change hands, this does not */
+	char ifname[IFNAMSIZ];
 	struct rte_mempool *pool;
 	unsigned empty_polls;
 	unsigned workers;
@@ -461,6 +462,7 @@ kernel_close(struct port *port)
 	if (kernel == NULL)
 		return;
 	port->driver = NULL;
+	quiet_end(kernel->ifname);
 	for (unsigned i = 0; i < kernel->workers; i++)
 		if (kernel->sender[i].fd >= 0)
 			close(kernel->sender[i].fd);
@@ -724,8 +726,11 @@ port_kernel_open(struct port *port, const char *ifname, const struct port_setup 
 	}
 	kernel = rte_zmalloc("port", sizeof(*kernel) + setup->workers * sizeof(kernel->sender[0]),
 		RTE_CACHE_LINE_SIZE);
-	if (kernel == NULL)
+	if (kernel == NULL) {
+		quiet_end(ifname);
 		return -ENOMEM;
+	}
+	snprintf(kernel->ifname, sizeof(kernel->ifname), "%s", ifname);
 	kernel->small.fd = -1;
 	kernel->large.fd = -1;
 	kernel->wait_fd = -1;

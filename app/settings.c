@@ -123,7 +123,10 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	json_t *fields = json_object();
 
 	set_text(fields, "config", conf->path);
-	set_tunable(fields, "workers", conf->workers, WORKERS_DEFAULT);
+	set_number(fields, "workers", conf->workers);
+	set_text(fields, "workers.from", conf->workers_automatic ? "auto" : NULL);
+	set_text(fields, "idle", idle_modes[conf->idle]);
+	set_text(fields, "seccomp", seccomp_modes[conf->seccomp]);
 	set_tunable(fields, "flows", conf->flows, FLOWS_DEFAULT);
 	set_text(fields, "socket", conf->socket_path);
 	set_text(fields, "state-dir", conf->state_dir);

@@ -7,6 +7,7 @@
  * stands there, so it is not called missing on top.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -114,6 +115,7 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 	const struct conf_port *port = &conf->ports[section->index];
 	unsigned line = section->key_line[KEY_PORT_QUBE];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 	unsigned qube;
 
 	for (unsigned i = 0; i < RTE_DIM(uplink_only); i++)
@@ -130,9 +132,9 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 	if (qube == conf->qube_count)
 		loader_error(loader, line, "qube", "there is no section [qube %s]", port->qube);
 	else if (lives[qube] != NULL)
-		loader_error(loader, line, "qube", "\"%s\" already lives on %s (line %u)",
-			port->qube, section_title(loader->conf, lives[qube], title),
-			lives[qube]->line);
+		loader_error(loader, line, "qube", "\"%s\" already lives on %s (%s)", port->qube,
+			section_title(loader->conf, lives[qube], title),
+			conf_other_place(conf, line, lives[qube]->line, place));
 	else
 		lives[qube] = section;
 }
@@ -159,6 +161,7 @@ device_unique_check(struct loader *loader, const struct section *section)
 {
 	const struct conf_port *port = &loader->conf->ports[section->index];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 
 	if (port->argument == NULL)
 		return;
@@ -172,9 +175,9 @@ device_unique_check(struct loader *loader, const struct section *section)
 			strcmp(earlier->argument, port->argument) != 0)
 			continue;
 		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
-			"is already used by %s (line %u)",
-			section_title(loader->conf, other, title),
-			other->key_line[KEY_PORT_DEVICE]);
+			"is already used by %s (%s)", section_title(loader->conf, other, title),
+			conf_other_place(loader->conf, section->key_line[KEY_PORT_DEVICE],
+				other->key_line[KEY_PORT_DEVICE], place));
 		return;
 	}
 }
@@ -185,6 +188,7 @@ ports_check(struct loader *loader)
 	const struct section *uplink = NULL, *host = NULL;
 	const struct section **lives;
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 	bool role_unknown = false;
 
 	lives = calloc(loader->conf->qube_count + 1, sizeof(*lives));
@@ -223,8 +227,10 @@ ports_check(struct loader *loader)
 		uplink_check(loader, section);
 		if (uplink != NULL)
 			loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
-				"a second uplink, the first is %s (line %u); allowed: exactly one",
-				section_title(loader->conf, uplink, title), uplink->line);
+				"a second uplink, the first is %s (%s); allowed: exactly one",
+				section_title(loader->conf, uplink, title),
+				conf_other_place(loader->conf, section->key_line[KEY_PORT_ROLE],
+					uplink->line, place));
 		else
 			uplink = section;
 	}
@@ -351,10 +357,12 @@ claimed(struct loader *loader, unsigned line, const char *key, const union addre
 {
 	char text[ADDRESS_TEXT_SIZE];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 
-	loader_error(loader, line, key, "\"%s\" is already the %s of %s (line %u)",
+	loader_error(loader, line, key, "\"%s\" is already the %s of %s (%s)",
 		address_format(text, claim->family, address), claim->key->name,
-		section_title(loader->conf, claim->section, title), claim->line);
+		section_title(loader->conf, claim->section, title),
+		conf_other_place(loader->conf, line, claim->line, place));
 }
 
 /* A next router or a resolver lies beyond the uplink: it is none of ours. */

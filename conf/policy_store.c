@@ -380,6 +380,7 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 {
 	time_t end = (time_t)forward->expire_s;
 	char text[sizeof("9999-12-31 23:59:59 UTC")] = "";
+	char place[PLACE_SIZE];
 	struct tm parts;
 
 	if (forward->expire_s == 0 || forward->expire_s > now_s)
@@ -387,18 +388,20 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 	if (gmtime_r(&end, &parts) == NULL ||
 		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
 		snprintf(text, sizeof(text), "%" PRIu64, forward->expire_s);
-	report_line(build->report, "%s:%u: [forward %s]: not in force, its time was over at %s",
-		build->conf->path, forward->line, forward->name, text);
+	report_line(build->report, "%s: [forward %s]: not in force, its time was over at %s",
+		conf_place(build->conf, forward->line, place), forward->name, text);
 }
 
 /* @return false, reported, when no qube has that name */
 static bool
 qube_resolve(const struct build *build, unsigned line, const char *name, uint16_t *index)
 {
+	char place[PLACE_SIZE];
+
 	*index = name_table_find(&build->now, name);
 	if (*index == QUBE_NONE)
-		report_line(
-			build->report, "%s:%u: there is no qube %s", build->conf->path, line, name);
+		report_line(build->report, "%s: there is no qube %s",
+			conf_place(build->conf, line, place), name);
 	return *index != QUBE_NONE;
 }
 
