@@ -127,6 +127,18 @@ in_firewall ping -c 2 -i 0.2 -W 2 "$FIRST.1" >/dev/null || fail "the host's ping
 in_firewall curl -sS -m 5 -o "$WORLD/page" "http://$FIRST.1/architecture.md" || fail "the host's curl"
 cmp -s "$WORLD/page" "$WORLD_ROOT/docs/architecture.md" || fail "the host's curl got something else"
 ok "the host's own ping, dig and curl work"
+# long enough for frames of many segments in both directions
+head -c 8000000 /dev/urandom >"$WORLD/bulk"
+in_background "$WORLD/bulk.log" ip netns exec "$WORLD_NAME-up" "$PYTHON" -m http.server 81 \
+    --directory "$WORLD"
+wait_for 5 "a server" in_firewall nc -z -w 1 "$FIRST.1" 81
+in_firewall curl -sS -m 10 -o "$WORLD/bulk.down" "http://$FIRST.1:81/bulk" || fail "the host's download"
+cmp -s "$WORLD/bulk" "$WORLD/bulk.down" || fail "the host's download is not what was sent"
+in_background "$WORLD/bulk.up" ip netns exec "$WORLD_NAME-up" nc -l 7002
+sleep 0.2
+in_firewall nc -N -w 10 "$FIRST.1" 7002 <"$WORLD/bulk" || fail "the host's upload"
+wait_for 5 "the host's upload" cmp -s "$WORLD/bulk" "$WORLD/bulk.up"
+ok "the host's transfers arrive as they were sent"
 in_firewall ping -c 1 -W 1 "$(qube_address work)" >/dev/null && fail "the host reached a qube"
 ok "the host does not reach a qube unless that is allowed"
 in_background "$WORLD/proxy.log" ip netns exec "$WORLD_NAME-fw" "$PYTHON" -m http.server 8082 \
