@@ -280,8 +280,9 @@ static void *
 thread_waits(void *context)
 {
 	(void)context;
-	for (;;)
-		pause();
+	while (pause() != 0)
+		;
+	return NULL;
 }
 
 /* Libraries start threads, and cancel them. */
