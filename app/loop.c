@@ -6,6 +6,8 @@
  * kernel ports share the cores with the programs that feed them, and a core spent spinning is a
  * core they lack. A worker with a port that must be polled never sleeps.
  *
+ * Ports come to a worker and leave it between two rounds, by calls that run in its own thread.
+ *
  * Nobody is overslept: a worker announces that it sleeps before its last look at the hand-over
  * ring, and who hands over looks at the announcement after the ring (see steer_burst).
  */
@@ -42,7 +44,7 @@ struct loop {
 		bool running;
 		unsigned port_count;
 		struct port **ports;   /* those it receives from */
-		bool sleeps;           /* every port can be waited for */
+		unsigned polled;       /* how many of them cannot be waited for */
 		struct pollfd *waited; /* the ports', and last the wake descriptor */
 	} workers[];
 };
@@ -106,7 +108,7 @@ loop_main(void *argument)
 		rte_rcu_qsbr_quiescent(quiescence, own->worker->index);
 		if (handled > 0) {
 			idle = 0;
-		} else if (own->sleeps && ++idle >= IDLE_ROUNDS) {
+		} else if (own->polled == 0 && ++idle >= IDLE_ROUNDS) {
 			idle = 0;
 			loop_sleep(own);
 		} else {
@@ -118,6 +120,37 @@ loop_main(void *argument)
 	return 0;
 }
 
+void
+loop_port_take(struct loop *loop, struct port *port)
+{
+	struct loop_worker *own = &loop->workers[port->owner];
+	int fd = port->ops->wait_fd(port);
+
+	if (fd < 0)
+		own->polled++;
+	own->waited[own->port_count + 1] = own->waited[own->port_count];
+	own->waited[own->port_count] = (struct pollfd){.fd = fd, .events = POLLIN};
+	own->ports[own->port_count++] = port;
+}
+
+void
+loop_port_leave(struct loop *loop, const struct port *port)
+{
+	struct loop_worker *own = &loop->workers[port->owner];
+	unsigned at = 0;
+
+	while (at < own->port_count && own->ports[at] != port)
+		at++;
+	if (at == own->port_count)
+		return;
+	if (own->waited[at].fd < 0)
+		own->polled--;
+	own->port_count--;
+	own->ports[at] = own->ports[own->port_count];
+	own->waited[at] = own->waited[own->port_count];
+	own->waited[own->port_count] = own->waited[own->port_count + 1];
+}
+
 static int
 loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 {
@@ -127,7 +160,6 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 	own->loop = loop;
 	own->worker = dataplane->workers[index];
 	own->lcore = lcore;
-	own->sleeps = true;
 	own->ports = calloc(dataplane->port_count, sizeof(own->ports[0]));
 	own->waited = calloc(dataplane->port_count + 1, sizeof(own->waited[0]));
 	own->worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -135,20 +167,10 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 		return -ENOMEM;
 	if (own->worker->wake_fd < 0)
 		return -errno;
-	for (unsigned i = 0; i < dataplane->port_count; i++) {
-		struct port *port = &dataplane->ports[i];
-		int fd;
-
-		if (port->owner != index)
-			continue;
-		fd = port->ops->wait_fd(port);
-		if (fd < 0)
-			own->sleeps = false;
-		own->waited[own->port_count] = (struct pollfd){.fd = fd, .events = POLLIN};
-		own->ports[own->port_count++] = port;
-	}
-	own->waited[own->port_count] =
-		(struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
+	own->waited[0] = (struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
+	for (unsigned i = 0; i < dataplane->port_count; i++)
+		if (dataplane->ports[i].state == PORT_OPEN && dataplane->ports[i].owner == index)
+			loop_port_take(loop, &dataplane->ports[i]);
 	return 0;
 }
 

@@ -125,6 +125,7 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	set_text(fields, "config", conf->path);
 	set_tunable(fields, "workers", conf->workers, WORKERS_DEFAULT);
 	set_tunable(fields, "flows", conf->flows, FLOWS_DEFAULT);
+	set_tunable(fields, "ports", conf->ports_max, PORTS_DEFAULT);
 	set_text(fields, "socket", conf->socket_path);
 	set_text(fields, "state-dir", conf->state_dir);
 	set_group(fields, "group", &conf->group);

@@ -68,15 +68,29 @@ struct qube {
 	uint32_t generation;
 };
 
-enum role { ROLE_UPLINK, ROLE_QUBE };
+enum role {
+	ROLE_UPLINK,
+	ROLE_QUBE,
+	ROLE_NONE, /* no port has this index */
+};
 
 /* Whether the MSS option of TCP SYNs through a port is lowered (RFC 4459 section 3.2). */
 enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
 
+/*
+ * A port keeps its index as long as it is configured with the same name, device, role and qube:
+ * flows and packets on their way name it by that. Between and behind them lie unused indices, in
+ * role ROLE_NONE and with an empty name. An index that a port has lost belongs to nobody until the
+ * data plane has done with that port, and nothing may come from or go to it.
+ */
 struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
-	uint16_t qube; /* ROLE_QUBE */
+	uint16_t qube; /* ROLE_QUBE; QUBE_NONE: of nobody, and nothing passes */
+	/* the generation in which this port got its index, or lost it if that is unused now */
+	uint32_t since;
+	/* what makes it this port, beside its name; control thread only, NULL for unused indices */
+	char *identity;
 	/* ROLE_UPLINK: our own address there, the on-link prefix, and the way to everything else */
 	bool has[FAMILIES];
 	union address address[FAMILIES];
@@ -85,6 +99,15 @@ struct policy_port {
 	union address gateway[FAMILIES];
 	enum mss_clamp mss_clamp;
 	uint16_t mss; /* MSS_CLAMP_FIXED: bytes of payload, whatever the family */
+};
+
+/*
+ * The data plane's places for ports, in which a policy may put new ones. Control thread: rw, and
+ * nobody else looks.
+ */
+struct port_slots {
+	unsigned count;
+	bool taken[PORTS_MAX]; /* by a port that is open, also one that is being closed */
 };
 
 /* Who owns an address on our side. */
@@ -99,8 +122,10 @@ struct policy {
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX]; /* the real ones */
 	uint16_t uplink;                    /* index of the uplink port */
+	/* as qube_count: every index that was ever given out may be looked up */
 	unsigned port_count;
 	struct policy_port *ports;
+	const struct port_slots *slots; /* NULL: there is room for every port */
 	/* one more than the greatest index of any snapshot so far, so that every index that was
 	   ever given out may be looked up */
 	unsigned qube_count;
@@ -138,6 +163,29 @@ int policy_index(struct policy *policy);
  * @return 1 translated, 0 not a virtual DNS address, -ENOENT no resolver is known
  */
 int policy_resolver(const struct policy *policy, union address *destination);
+
+/** The index of the port of that name, PORT_NONE if there is none. */
+uint16_t policy_port_find(const struct policy *policy, const char *name);
+
+/** A port by an index from outside of this snapshot: in role ROLE_NONE if there is none. */
+static inline const struct policy_port *
+policy_port_at(const struct policy *policy, unsigned index)
+{
+	static const struct policy_port none = {.role = ROLE_NONE, .qube = QUBE_NONE};
+
+	return index < policy->port_count ? &policy->ports[index] : &none;
+}
+
+/** The qube that lives on a port; NULL if none does. */
+static inline const struct qube *
+policy_port_qube(const struct policy *policy, unsigned index)
+{
+	const struct policy_port *port = policy_port_at(policy, index);
+
+	return port->role == ROLE_QUBE && port->qube < policy->qube_count
+		       ? &policy->qubes[port->qube]
+		       : NULL;
+}
 
 /** Free a snapshot (NULL is fine) and drop its references to compiled rules. */
 void policy_free(struct policy *policy);

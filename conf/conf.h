@@ -41,6 +41,7 @@ void text_sanitise(char *text);
 #define FLOWS_MIN 1024u /* per worker */
 #define FLOWS_MAX 16777216u
 #define FLOWS_DEFAULT 262144u
+#define PORTS_DEFAULT 64u
 #define SOCKET_PATH_DEFAULT "/run/sluice/control.sock"
 #define STATE_DIR_DEFAULT "/var/lib/sluice"
 
@@ -135,6 +136,7 @@ struct conf {
 	char *path; /* the file, for messages */
 	unsigned workers;
 	unsigned flows; /* per worker */
+	unsigned ports_max; /* open at once */
 	char *socket_path;
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */

@@ -151,6 +151,7 @@ test_defaults_said(void)
 	said = good(text);
 	CU_ASSERT_EQUAL(said->workers, left_out->workers);
 	CU_ASSERT_EQUAL(said->flows, left_out->flows);
+	CU_ASSERT_EQUAL(said->ports_max, left_out->ports_max);
 	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
 	CU_ASSERT_STRING_EQUAL(said->state_dir, left_out->state_dir);
 	CU_ASSERT_EQUAL(said->telemetry, left_out->telemetry);
@@ -1032,7 +1033,7 @@ test_all_errors(void)
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, flows, socket, state-dir, "
+		":3: colour: unknown key in [sluice]; allowed: workers, flows, ports, socket, state-dir, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "
