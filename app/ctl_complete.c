@@ -33,7 +33,7 @@ static const struct {
 	{"EXPLAIN",
 		"from= dst= proto=tcp proto=udp proto=icmp dport= sport= src= icmptype= flags="},
 	{"KIND", "policy policy-refused port forward-added forward-deleted forward-expired "
-		 "rule-expired budget drop"},
+		 "rule-expired rules-refused source budget drop"},
 	{"EXPRESSION", "host net port tcp udp icmp icmp6 ip ip6 src dst and or not"},
 	{"VERB", "$(_sluicectl_verbs)"},
 	{"bash", "bash zsh qubes forwards"},

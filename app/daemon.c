@@ -28,6 +28,7 @@
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "conf/changes_file.h"
+#include "conf/live.h"
 #include "conf/rule_text.h"
 
 /* After an expiry that could not be carried out, such as without memory. */
@@ -60,7 +61,9 @@ daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qube, un
 	if (rules.state != RULES_VALID || number >= rules.ruleset->count)
 		return false;
 	rule = &rules.ruleset->rules[number];
-	if (rule->line != 0 && rules.source != NULL)
+	if (rule->line != 0 && rule->origin == ORIGIN_QUBESDB)
+		snprintf(text, text_size, "%s:%04u", change_origin(rule->origin), rule->line - 1);
+	else if (rule->line != 0 && rules.source != NULL)
 		snprintf(text, text_size, "%s:%u", rules.source, rule->line);
 	else
 		snprintf(text, text_size, "%s", change_origin(rule->origin));
@@ -87,14 +90,27 @@ compiler_refuses(
 	return false;
 }
 
+/* Whether QubesDB has rules for a qube that count, and are bad: then nothing is what it may do. */
+static bool
+qubesdb_refuses(const struct conf *conf, const struct changes *changes, const char *name)
+{
+	const struct conf_qube *qube = conf_qube_find(conf, name);
+
+	return qube != NULL &&
+	       (qube->tree[FAMILY_IPV4] != NULL || qube->tree[FAMILY_IPV6] != NULL) &&
+	       changes_rules(changes, qube).state == RULES_BAD;
+}
+
 /* Whether rules that are in force would become unusable. */
 static bool
-breaks_rules(const struct policy *running, const struct policy *wanted)
+breaks_rules(const struct conf *conf, const struct changes *changes, const struct policy *running,
+	const struct policy *wanted)
 {
 	for (unsigned i = 0; i < RTE_MIN(running->qube_count, wanted->qube_count); i++)
 		if (wanted->qubes[i].rules->state == RULES_BAD &&
 			running->qubes[i].rules->state != RULES_BAD &&
-			running->qubes[i].name[0] != '\0')
+			running->qubes[i].name[0] != '\0' &&
+			!qubesdb_refuses(conf, changes, wanted->qubes[i].name))
 			return true;
 	return false;
 }
@@ -118,11 +134,30 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 
 	if (error != 0)
 		return error;
-	if (breaks_rules(running, wanted)) {
+	if (breaks_rules(conf, changes, running, wanted)) {
 		policy_free(wanted);
 		return -EINVAL;
 	}
 	publish(daemon, wanted);
+	return 0;
+}
+
+int
+daemon_apply(struct daemon *daemon, const struct report *report)
+{
+	struct conf *wanted;
+	int error = conf_compose(daemon->file, daemon->live, report, &wanted);
+
+	if (error != 0)
+		return error;
+	error = daemon_commit(daemon, wanted, daemon->changes, report);
+	if (error != 0) {
+		conf_free(wanted);
+		return error;
+	}
+	conf_free(daemon->conf);
+	daemon->conf = wanted;
+	daemon_expiry_arm(daemon);
 	return 0;
 }
 
@@ -199,6 +234,8 @@ expiry_set(const struct daemon *daemon, uint64_t expire_s)
 {
 	const struct itimerspec when = {.it_value.tv_sec = (time_t)expire_s};
 
+	if (daemon->expiry == NULL)
+		return; /* it begins with what there is then */
 	/* Whoever sets the clock wakes us too. */
 	(void)timerfd_settime(event_get_fd(daemon->expiry),
 		TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);
@@ -272,7 +309,7 @@ rules_note_over(const struct daemon *daemon, uint64_t now_s, json_t *events)
 		const struct conf_qube *qube = &daemon->conf->qubes[i];
 		struct qube_rules rules = changes_rules(daemon->changes, qube);
 
-		if (rules.state != RULES_VALID || rules.layer == ORIGIN_FILE)
+		if (rules.state != RULES_VALID || rules.layer <= ORIGIN_QUBESDB)
 			continue;
 		for (unsigned j = 0; j < rules.ruleset->count; j++) {
 			const struct rule *rule = &rules.ruleset->rules[j];
@@ -394,13 +431,14 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	struct daemon *daemon = context;
 	uint64_t start_tsc = rte_rdtsc();
 	const struct policy *policy;
-	struct conf *conf = NULL;
+	struct conf *file = NULL, *conf = NULL;
 	char *reason = NULL;
 	const struct report report = {.line = last_line, .context = &reason};
 
 	(void)number, (void)events;
-	if (conf_load(daemon->path, &report, &conf) != 0 ||
-		conf_reload_check(daemon->conf, conf, &report) != 0 ||
+	if (conf_load(daemon->path, &report, &file) != 0 ||
+		conf_reload_check(daemon->file, file, &report) != 0 ||
+		conf_compose(file, daemon->live, &report, &conf) != 0 ||
 		daemon_commit(daemon, conf, daemon->changes, &report) != 0) {
 		event_emit(daemon, "policy-refused",
 			json_pack("{s:o, s:s, s:s}", "text",
@@ -411,12 +449,16 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 				"SIGHUP"));
 		free(reason);
 		conf_free(conf);
+		conf_free(file);
 		return;
 	}
 	free(reason);
-	settings_log(conf, daemon->conf);
+	settings_log(file, daemon->file);
+	/* in this order: what was made of a file borrows from it */
 	conf_free(daemon->conf);
+	conf_free(daemon->file);
 	daemon->conf = conf;
+	daemon->file = file;
 	changes_warn(daemon->changes, conf, daemon_now(), &log_report);
 	daemon_expiry_arm(daemon);
 	policy = daemon_policy(daemon);

@@ -10,18 +10,23 @@
 
 struct changes; /* conf/changes.h */
 struct control;
+struct live; /* conf/live.h */
 struct event;
 struct event_base;
-struct drop_poll; /* app/drop_poll.h */
-struct events;    /* app/event.h */
+struct drop_poll;   /* app/drop_poll.h */
+struct events;      /* app/event.h */
+struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct tap_table; /* app/tap_table.h */
+struct source_qubesdb; /* app/source_qubesdb.h */
 struct worker_calls;
 
 /* Control thread only. */
 struct daemon {
 	const char *path;        /* of sluice.conf */
-	struct conf *conf;       /* as last read */
+	struct conf *file;       /* it, as last read */
+	struct live *live;       /* what other sources say */
+	struct conf *conf;       /* made of both: what is in force */
 	struct changes *changes; /* what the control socket has changed */
 	char *changes_path;      /* where the kept ones of them are */
 	struct dataplane *dataplane;
@@ -32,7 +37,9 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct quiet_watch *deaf;
 	struct tap_table *taps;
+	struct source_qubesdb *qubesdb; /* NULL: not asked */
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */
 	uint64_t policy_s;   /* unix time at which the policy in force came into force */
@@ -60,6 +67,12 @@ uint64_t daemon_now(void);
  */
 int daemon_commit(struct daemon *daemon, const struct conf *conf, const struct changes *changes,
 	const struct report *report);
+
+/**
+ * Put in force what the file and `live` say now: new ports are opened, those that are gone closed.
+ * @return 0 or -errno, reported; then nothing has changed, and whoever changed `live` takes it back
+ */
+int daemon_apply(struct daemon *daemon, const struct report *report);
 
 /**
  * Make the state directory, and read what was kept there.

@@ -171,7 +171,8 @@ neighbours_pin(struct port *port, const struct conf *conf, const struct policy *
 				own->has_gateway[family] ? &own->gateway[family] : NULL, 0);
 		return;
 	}
-	if (own->qube == QUBE_NONE)
+	/* The MAC of the host is the one we give it. */
+	if (own->qube == QUBE_NONE || own->role == ROLE_HOST)
 		return;
 	qube = &policy->qubes[own->qube];
 	conf_qube = conf_qube_find(conf, qube->name);

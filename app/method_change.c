@@ -437,7 +437,8 @@ const char *
 change_origin(enum rule_origin origin)
 {
 	static const char *const names[] = {
-		[ORIGIN_FILE] = "file", [ORIGIN_KEPT] = "kept", [ORIGIN_RUNTIME] = "runtime"};
+		[ORIGIN_FILE] = "file", [ORIGIN_QUBESDB] = "qubesdb", [ORIGIN_KEPT] = "kept",
+		[ORIGIN_RUNTIME] = "runtime"};
 
 	return names[origin];
 }

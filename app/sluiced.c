@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,26 +31,34 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/quiet.h"
+#include "app/quiet_watch.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_qubesdb.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
+#include "conf/live.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
+/* Longest wait for QubesDB before qubes may appear without their rules. */
+#define SETTLE_MS 2000
 
 static void
 usage(FILE *stream)
 {
 	fputs("usage: sluiced [--config FILE]\n"
 	      "       sluiced --check FILE\n"
+	      "       sluiced --release [--config FILE] [INTERFACE...]\n"
 	      "\n"
 	      "A firewall for the network qube, on DPDK. Runs in the foreground, logs to stderr.\n"
 	      "\n"
 	      "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
 	      "      --check FILE   only validate a configuration and its rules files\n"
+	      "      --release      give interfaces back to the kernel, all without names\n"
 	      "  -h, --help         this text\n"
 	      "      --version      the version\n",
 		stream);
@@ -101,6 +110,62 @@ check(const char *path)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
 	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+struct release {
+	char names[PORTS_MAX][IFNAMSIZ];
+	unsigned count;
+};
+
+static void
+release_add(void *context, const char *ifname)
+{
+	struct release *list = context;
+
+	for (unsigned i = 0; i < list->count; i++)
+		if (strcmp(list->names[i], ifname) == 0)
+			return;
+	if (list->count < PORTS_MAX)
+		snprintf(list->names[list->count++], IFNAMSIZ, "%s", ifname);
+}
+
+/*
+ * The kernel may have its interfaces back. Who asks for it may have a configuration that does not
+ * load any more: it only says where was noted what their settings were.
+ */
+static int
+release(const char *path, char *const *names)
+{
+	struct release list = {0};
+	struct conf *conf = NULL;
+	int status = EXIT_SUCCESS;
+	char error[256] = "";
+
+	if (conf_load(path, &log_report, &conf) != 0)
+		log_line("going on with what was noted in " STATE_DIR_DEFAULT);
+	quiet_keep_in(conf != NULL ? conf->state_dir : STATE_DIR_DEFAULT);
+	for (unsigned i = 0; names[i] != NULL; i++) {
+		if (strlen(names[i]) < IFNAMSIZ) {
+			release_add(&list, names[i]);
+			continue;
+		}
+		log_line("%s: no interface has such a name", names[i]);
+		status = EXIT_FAILURE;
+	}
+	if (names[0] == NULL)
+		quiet_each(release_add, &list);
+	for (unsigned i = 0; i < list.count; i++) {
+		if (quiet_release(list.names[i], error, sizeof(error)) == 0) {
+			printf("%s: given back to the kernel\n", list.names[i]);
+			continue;
+		}
+		log_line("%s: %s", list.names[i], error);
+		status = EXIT_FAILURE;
+	}
+	if (list.count == 0 && names[0] == NULL)
+		printf("no interface was taken\n");
+	conf_free(conf);
+	return status;
 }
 
 /* A kernel port takes three descriptors and one more for each worker; 1024 are soon used up. */
@@ -198,6 +263,7 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = dataplane_create(
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
+	quiet_keep_in(daemon->conf->state_dir);
 	if (error == 0)
 		error = open_ports(daemon);
 	if (error == 0)
@@ -209,7 +275,13 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = tap_table_create(daemon, &daemon->taps);
 	if (error == 0)
+		error = quiet_watch_create(daemon, &log_report, &daemon->deaf);
+	if (error == 0)
 		error = telemetry_open(daemon);
+	if (error == 0)
+		error = source_qubesdb_open(daemon, &daemon->qubesdb);
+	if (error == 0)
+		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
@@ -218,7 +290,8 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
-		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+		error = loop_start(
+			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
 	return error;
 }
@@ -269,9 +342,15 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
-	if (conf_load(path, &log_report, &daemon.conf) != 0)
+	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
-	settings_log(daemon.conf, NULL);
+	daemon.live = live_new();
+	if (daemon.live == NULL) {
+		log_line("out of memory");
+		conf_free(daemon.file);
+		return EXIT_FAILURE;
+	}
+	settings_log(daemon.file, NULL);
 	descriptors_raise();
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
@@ -279,7 +358,8 @@ run(const char *path)
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)
 		log_line("out of memory");
-	else if (build(&daemon) == 0)
+	else if (conf_compose(daemon.file, daemon.live, &log_report, &daemon.conf) == 0 &&
+		 build(&daemon) == 0)
 		status = serve(&daemon);
 
 	if (daemon.loop != NULL) {
@@ -289,6 +369,8 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
+	source_qubesdb_close(daemon.qubesdb);
+	quiet_watch_free(daemon.deaf);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
@@ -299,6 +381,8 @@ run(const char *path)
 	changes_free(daemon.changes);
 	free(daemon.changes_path);
 	conf_free(daemon.conf);
+	conf_free(daemon.file);
+	live_free(daemon.live);
 	rte_eal_cleanup();
 	return status;
 }
@@ -306,15 +390,17 @@ run(const char *path)
 int
 main(int argc, char **argv)
 {
-	enum { OPTION_CHECK = 256, OPTION_VERSION };
+	enum { OPTION_CHECK = 256, OPTION_RELEASE, OPTION_VERSION };
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check", required_argument, NULL, OPTION_CHECK},
+		{"release", no_argument, NULL, OPTION_RELEASE},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{NULL, 0, NULL, 0},
 	};
 	const char *path = DEFAULT_CONFIG;
+	bool releases = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -324,6 +410,9 @@ main(int argc, char **argv)
 			break;
 		case OPTION_CHECK:
 			return check(optarg);
+		case OPTION_RELEASE:
+			releases = true;
+			break;
 		case OPTION_VERSION:
 			puts("sluiced " SLUICE_VERSION);
 			return EXIT_SUCCESS;
@@ -335,6 +424,8 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (releases)
+		return release(path, argv + optind);
 	if (optind != argc) {
 		usage(stderr);
 		return 2;

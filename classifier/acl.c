@@ -159,6 +159,8 @@ rule_is_valid(const struct rule *rule)
 static bool
 rule_is_possible(const struct rule *rule, enum family family)
 {
+	if (rule->families == (family == FAMILY_IPV4 ? RULE_IPV6_ONLY : RULE_IPV4_ONLY))
+		return false;
 	switch (rule->destination) {
 	case DESTINATION_ANY:
 		break;
@@ -680,19 +682,23 @@ acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 	struct extent *extents;
 	struct acl *acl;
 	unsigned dns_count = 0;
+	unsigned possible = 0;
 	unsigned count = 0;
 	size_t before = heap_used();
 	size_t after;
 	int error = 0;
 
 	*out = NULL;
-	if (ruleset->count > ACL_RULES_MAX)
+	if (ruleset->count > FAMILIES * ACL_RULES_MAX)
 		return -E2BIG;
 	for (unsigned i = 0; i < ruleset->count; i++) {
 		if (!rule_is_valid(&ruleset->rules[i]))
 			return -EINVAL;
 		dns_count += ruleset->rules[i].dns;
+		possible += rule_is_possible(&ruleset->rules[i], family);
 	}
+	if (possible > ACL_RULES_MAX)
+		return -E2BIG;
 
 	acl = calloc(1, sizeof(*acl) + dns_count * sizeof(acl->dns[0]));
 	entries = calloc(ruleset->count + 1, sizeof(*entries));

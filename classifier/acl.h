@@ -14,7 +14,7 @@
 struct acl;
 
 /*
- * The compiler's own bound, a little over RULES_MAX. What a qube may have is RULES_MAX, and conf/
+ * The compiler's own bound for one family, a little over RULES_MAX. What a qube may have is RULES_MAX, and conf/
  * refuses more with a message that names the line.
  */
 #define ACL_RULES_MAX 1024

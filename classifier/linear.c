@@ -48,6 +48,10 @@ rule_matches(const struct rule *rule, const struct subject *subject)
 {
 	uint16_t port = rte_be_to_cpu_16(subject->destination_port);
 
+	if (rule->families == RULE_IPV4_ONLY && subject->family != FAMILY_IPV4)
+		return false;
+	if (rule->families == RULE_IPV6_ONLY && subject->family != FAMILY_IPV6)
+		return false;
 	if (!destination_matches(rule, subject) || !protocol_matches(rule, subject))
 		return false;
 	if (rule->has_ports && (port < rule->port_low || port > rule->port_high))

@@ -59,6 +59,7 @@ struct qube {
 	struct rules *rules; /* never NULL; its state says whether there are any */
 	struct limits limits;
 	enum filter filter;
+	bool host; /* our own kernel: its addresses are the uplink's, and no qube's */
 	/* the generation in which this qube got its index, or lost it if that is unused now: flows
 	   that are older are not its own */
 	uint32_t since;
@@ -71,8 +72,13 @@ struct qube {
 enum role {
 	ROLE_UPLINK,
 	ROLE_QUBE,
+	ROLE_HOST, /* our own kernel: a client like a qube, with the uplink's addresses */
 	ROLE_NONE, /* no port has this index */
 };
+
+/* How roles are written. */
+extern const char *const role_names[];
+#define ROLES 3
 
 /* Whether the MSS option of TCP SYNs through a port is lowered (RFC 4459 section 3.2). */
 enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
@@ -86,7 +92,7 @@ enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
 struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
-	uint16_t qube; /* ROLE_QUBE; QUBE_NONE: of nobody, and nothing passes */
+	uint16_t qube; /* all but ROLE_UPLINK; QUBE_NONE: of nobody, and nothing passes */
 	/* the generation in which this port got its index, or lost it if that is unused now */
 	uint32_t since;
 	/* what makes it this port, beside its name; control thread only, NULL for unused indices */
@@ -122,6 +128,10 @@ struct policy {
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX]; /* the real ones */
 	uint16_t uplink;                    /* index of the uplink port */
+	/* our own kernel configures the uplink's address: what that takes passes between uplink and
+	   host as it is (classifier/configuring.h) */
+	bool configuring;
+	uint16_t host; /* with `configuring`: index of the host port */
 	/* as qube_count: every index that was ever given out may be looked up */
 	unsigned port_count;
 	struct policy_port *ports;
@@ -182,7 +192,7 @@ policy_port_qube(const struct policy *policy, unsigned index)
 {
 	const struct policy_port *port = policy_port_at(policy, index);
 
-	return port->role == ROLE_QUBE && port->qube < policy->qube_count
+	return port->role != ROLE_UPLINK && port->qube < policy->qube_count
 		       ? &policy->qubes[port->qube]
 		       : NULL;
 }

@@ -223,13 +223,15 @@ static struct qube_rules
 rules_of_layers(
 	const struct changes *changes, const struct conf_qube *qube, enum rule_origin strongest)
 {
-	for (enum rule_origin layer = strongest; changes != NULL && layer > ORIGIN_FILE; layer--) {
+	for (enum rule_origin layer = strongest; changes != NULL && layer > ORIGIN_QUBESDB; layer--) {
 		const struct qube_change *change = qube_find(changes, qube->name, layer);
 
 		if (change != NULL)
 			return (struct qube_rules){
 				layer, RULES_VALID, &change->ruleset, change->source};
 	}
+	if (qube->tree[FAMILY_IPV4] != NULL || qube->tree[FAMILY_IPV6] != NULL)
+		return (struct qube_rules){ORIGIN_QUBESDB, qube->state, &qube->ruleset, NULL};
 	return (struct qube_rules){
 		ORIGIN_FILE, qube->state, &qube->ruleset, file_name(qube->rules_path)};
 }
@@ -247,7 +249,8 @@ rule_same(const struct rule *a, const struct rule *b)
 	bool by_name = a->destination == DESTINATION_NAME;
 
 	/* Not `line`: a comment more in the file is no other rule. */
-	return a->action == b->action && a->destination == b->destination &&
+	return a->action == b->action && a->families == b->families &&
+	       a->destination == b->destination &&
 	       a->protocol == b->protocol && a->dns == b->dns && a->has_ports == b->has_ports &&
 	       a->has_icmp_type == b->has_icmp_type &&
 	       (!by_prefix || (a->prefix.length == b->prefix.length &&

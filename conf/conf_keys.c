@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -54,6 +55,19 @@ socket_parse(const struct key *key, void *object, const char *text, char *reason
 }
 
 static bool
+qubesdb_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (text[0] != '/')
+		return value_wrong(reason, "is not an absolute path");
+	if (strlen(text) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return value_wrong(reason, "is too long for a socket");
+	return value_text(&conf->qubesdb_path, text, reason);
+}
+
+static bool
 yes_no_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	bool yes = strcmp(text, "yes") == 0;
@@ -61,6 +75,46 @@ yes_no_parse(const struct key *key, void *object, const char *text, char *reason
 	if (!yes && strcmp(text, "no") != 0)
 		return value_wrong(reason, "is neither yes nor no");
 	memcpy((char *)object + key->offset, &yes, sizeof(yes));
+	return true;
+}
+
+void
+workers_automatic(struct conf *conf)
+{
+	cpu_set_t allowed;
+	unsigned cpus = 1;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
+		cpus = (unsigned)CPU_COUNT(&allowed);
+	conf->workers = RTE_MIN(RTE_MAX(cpus / 2, 1u), (unsigned)WORKERS_AUTOMATIC_MAX);
+	conf->workers_automatic = true;
+}
+
+static bool
+workers_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	if (strcmp(text, "auto") == 0) {
+		workers_automatic(conf);
+		return true;
+	}
+	conf->workers_automatic = false;
+	return number_parse(key, object, text, reason);
+}
+
+static bool
+idle_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	if (strcmp(text, "adaptive") == 0)
+		conf->idle = IDLE_ADAPTIVE;
+	else if (strcmp(text, "spin") == 0)
+		conf->idle = IDLE_SPIN;
+	else
+		return value_wrong(reason, "is neither adaptive nor spin");
 	return true;
 }
 
@@ -73,6 +127,15 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 	if (text[0] != '/')
 		return value_wrong(reason, "is not an absolute path");
 	return value_text(&conf->state_dir, text, reason);
+}
+
+static bool
+include_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	return value_text(&conf->include, text, reason);
 }
 
 static bool
@@ -102,8 +165,8 @@ group_parse(const struct key *key, void *object, const char *text, char *reason)
  * An address that one station can have. What the guard takes for a martian must not be configured,
  * or that station could never send.
  */
-static bool
-unicast_check(enum family family, const union address *address, char *reason)
+bool
+address_is_unicast(enum family family, const union address *address, char *reason)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	static const uint8_t loopback[16] = {[15] = 1};
@@ -148,7 +211,7 @@ station_parse(enum family family, const char *text, union address *address, char
 	if (found != family)
 		return value_wrong(
 			reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
-	return unicast_check(family, address, reason);
+	return address_is_unicast(family, address, reason);
 }
 
 static bool
@@ -278,6 +341,11 @@ device_parse(const struct key *key, void *object, const char *text, char *reason
 		port->device = DEVICE_DPDK;
 		return devargs_check(text, reason) && value_text(&port->argument, text, reason);
 	}
+	if (strncmp(text, "tap:", strlen("tap:")) == 0) {
+		text += strlen("tap:");
+		port->device = DEVICE_TAP;
+		return interface_check(text, reason) && value_text(&port->argument, text, reason);
+	}
 	return value_wrong(reason, "is no kind of device");
 }
 
@@ -287,13 +355,28 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 	struct conf_port *port = object;
 
 	(void)key;
-	if (strcmp(text, "uplink") == 0)
-		port->role = ROLE_UPLINK;
-	else if (strcmp(text, "qube") == 0)
-		port->role = ROLE_QUBE;
-	else
-		return value_wrong(reason, "is no role");
-	return true;
+	for (unsigned i = 0; i < ROLES; i++)
+		if (strcmp(text, role_names[i]) == 0) {
+			port->role = (enum role)i;
+			return true;
+		}
+	return value_wrong(reason, "is no role");
+}
+
+static bool
+settings_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	static const char *const names[] = {
+		[SETTINGS_FILE] = "file", [SETTINGS_QUBESDB] = "qubesdb", [SETTINGS_HOST] = "host"};
+	struct conf_port *port = object;
+
+	(void)key;
+	for (unsigned i = 0; i < RTE_DIM(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			port->settings = (enum settings)i;
+			return true;
+		}
+	return value_wrong(reason, "is none of them");
 }
 
 static bool

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What sources other than sluice.conf say while sluiced runs: rules and settings of QubesDB, vifs of
- * xenstore, the uplink's addresses that a DHCP client was given.
+ * What sources other than sluice.conf say while sluiced runs: rules and settings of QubesDB, vifs
+ * of xenstore, the uplink's addresses that a DHCP client was given.
  *
- * Sources put here what they know, as it is now. conf_compose() makes one configuration of it and of
- * the file, which then comes into force like any other: app/daemon.h, daemon_apply. A source never
- * touches what is in force, so what cannot be put in force is simply taken back here.
+ * Sources put here what they know, as it is now. conf_compose() makes one configuration of it and
+ * of the file, which then comes into force like any other: app/daemon.h, daemon_apply. A source
+ * never touches what is in force, so what cannot be put in force is simply taken back here.
  *
  * A qube has the name that sluice.conf gives to its address, else its address is its name.
  *
@@ -48,7 +48,7 @@ struct live_vif {
 
 /* Addresses that qubes and we know of each other, where the one the qube sees is not its own. */
 struct live_mapping {
-	union address real;            /* IPv4 */
+	union address real; /* IPv4 */
 	bool has_visible_gateway;
 	rte_be32_t visible, visible_gateway;
 };
@@ -74,6 +74,9 @@ struct live_gateway {
 
 struct live;
 
+/** The name of a qube that sluice.conf does not name: its address, if that is not too long. */
+void live_name(enum family family, const union address *address, char name[NAME_SIZE]);
+
 struct live *live_new(void);
 void live_free(struct live *live); /* NULL is fine */
 
@@ -85,6 +88,10 @@ void live_tree_unref(struct live_tree *tree); /* NULL is fine */
 /** Put the rules of an address in place of those it had. @param tree taken, also on errors */
 int live_tree_put(struct live *live, struct live_tree *tree);
 void live_tree_drop(struct live *live, enum family family, const union address *address);
+
+/** @return NULL if there is none */
+const struct live_tree *live_tree_find(
+	const struct live *live, enum family family, const union address *address);
 
 /** All clients, also those that are powered off: these addresses are nobody else's. */
 int live_connected_set(
@@ -113,8 +120,8 @@ void live_uplink_set(struct live *live, const struct live_uplink *uplink);
  * Make one configuration of a file and of what sources say. It borrows from both what is large: see
  * `conf_qube.storage`. @p file must live longer; what is put into @p live later does no harm.
  *
- * The newest vif (greatest domid, then devid 0 before others) has an address that several claim; the
- * others get a port without a qube, through which nothing passes.
+ * The newest vif (greatest domid, then devid 0 before others) has an address that several claim;
+ * the others get a port without a qube, through which nothing passes.
  * @return 0, or -errno, reported: -EEXIST when addresses clash, -E2BIG for too many qubes or ports
  */
 int conf_compose(const struct conf *file, const struct live *live, const struct report *report,

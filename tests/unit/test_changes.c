@@ -97,7 +97,7 @@ end(void)
 static const char *
 rules_text(unsigned qube)
 {
-	static const char *const layers[] = {"file", "kept", "runtime"};
+	static const char *const layers[] = {"file", "qubesdb", "kept", "runtime"};
 	static char text[2048];
 	struct qube_rules rules = changes_rules(changes, &qubes[qube]);
 	size_t at;

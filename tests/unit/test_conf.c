@@ -98,7 +98,7 @@ bad(const char *text, const char *expected)
 
 #define SECTIONS_ALLOWED                                                                  \
 	"allowed: [sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow " \
-	"NAME], [limits], [timeouts]\n"
+	"NAME], [limits], [timeouts], [qubes]\n"
 #define QUBE_KEYS                                                                              \
 	"allowed: address, address6, mac, rules, filter, flows, new-flows, half-open, ports, " \
 	"fragments, answers\n"
@@ -122,7 +122,9 @@ test_defaults(void)
 	struct conf *conf = good(GOOD);
 
 	CU_ASSERT_STRING_EQUAL(conf->path, conf_path);
-	CU_ASSERT_EQUAL(conf->workers, 1);
+	CU_ASSERT_TRUE(conf->workers >= 1 && conf->workers <= 4);
+	CU_ASSERT_TRUE(conf->workers_automatic);
+	CU_ASSERT_EQUAL(conf->idle, IDLE_ADAPTIVE);
 	CU_ASSERT_EQUAL(conf->flows, 262144);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/run/sluice/control.sock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/var/lib/sluice");
@@ -150,6 +152,8 @@ test_defaults_said(void)
 		keys[KEY_PORT_MSS_CLAMP].without, keys[KEY_QUBE_FILTER].without);
 	said = good(text);
 	CU_ASSERT_EQUAL(said->workers, left_out->workers);
+	CU_ASSERT_EQUAL(said->workers_automatic, left_out->workers_automatic);
+	CU_ASSERT_EQUAL(said->idle, left_out->idle);
 	CU_ASSERT_EQUAL(said->flows, left_out->flows);
 	CU_ASSERT_EQUAL(said->ports_max, left_out->ports_max);
 	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
@@ -168,6 +172,7 @@ test_values(void)
 	struct conf *conf = good("; comment\n"
 				 "[sluice]\n"
 				 "workers=2\n"
+				 "idle = spin\n"
 				 "  flows =\t1024   # few\n"
 				 "socket = /tmp/s;ock ; the ; inside stays\n"
 				 "state-dir = /tmp/state#1\n"
@@ -203,6 +208,8 @@ test_values(void)
 	char text[ADDRESS_TEXT_SIZE];
 
 	CU_ASSERT_EQUAL(conf->workers, 2);
+	CU_ASSERT_FALSE(conf->workers_automatic);
+	CU_ASSERT_EQUAL(conf->idle, IDLE_SPIN);
 	CU_ASSERT_EQUAL(conf->flows, 1024);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/tmp/s;ock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/tmp/state#1");
@@ -216,7 +223,7 @@ test_values(void)
 
 	CU_ASSERT_EQUAL_FATAL(conf->port_count, 2);
 	CU_ASSERT_STRING_EQUAL(uplink->name, "uplink");
-	CU_ASSERT_EQUAL(uplink->line, 14);
+	CU_ASSERT_EQUAL(uplink->line, 15);
 	CU_ASSERT_EQUAL(uplink->device, DEVICE_PCI);
 	CU_ASSERT_STRING_EQUAL(uplink->argument, "0000:03:1f.7");
 	CU_ASSERT_EQUAL(uplink->role, ROLE_UPLINK);
@@ -238,7 +245,7 @@ test_values(void)
 	CU_ASSERT_STRING_EQUAL(port->qube, "work");
 
 	CU_ASSERT_EQUAL_FATAL(conf->qube_count, 2);
-	CU_ASSERT_EQUAL(qube->line, 26);
+	CU_ASSERT_EQUAL(qube->line, 27);
 	CU_ASSERT_TRUE(qube->has_mac);
 	CU_ASSERT_EQUAL(memcmp(qube->mac, mac, sizeof(mac)), 0);
 	CU_ASSERT_STRING_EQUAL(address_format(text, FAMILY_IPV6, &qube->address[FAMILY_IPV6]),
@@ -358,17 +365,22 @@ test_keys(void)
 		"configuration file\n");
 }
 
+#define WORKERS_ALLOWED "allowed: 1..64, worker lcores, or auto: half of the CPUs, but 1 to 4"
+
 static void
 test_numbers(void)
 {
 	bad(GOOD "[sluice]\nworkers = 0\n",
-		":17: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n");
+		":17: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n");
+	bad(GOOD "[sluice]\nidle = lazy\n",
+		":17: idle: \"lazy\" is neither adaptive nor spin; allowed: adaptive or spin: "
+		"whether workers without work sleep or look for it all the time\n");
 	bad(GOOD "[sluice]\nworkers = 65\n",
-		":17: workers: \"65\" is over 64; allowed: 1..64, worker lcores\n");
+		":17: workers: \"65\" is over 64; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nworkers = 4294967297\n",
-		":17: workers: \"4294967297\" is over 64; allowed: 1..64, worker lcores\n");
+		":17: workers: \"4294967297\" is over 64; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nworkers = -1\n",
-		":17: workers: \"-1\" is not a number; allowed: 1..64, worker lcores\n");
+		":17: workers: \"-1\" is not a number; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nflows = 1k\n",
 		":17: flows: \"1k\" is not a number; allowed: 1024..16777216, flows per worker\n");
 	bad(GOOD "[sluice]\nflows = 1023\n",
@@ -514,6 +526,19 @@ test_uplink(void)
 		"address; " RESOLVERS_ALLOWED);
 	bad(PORT("address = 192.168.50.1/24\ndns = 10.139.1.2\n"),
 		":8: dns: \"10.139.1.2\" is already the dns of [gateway] (line 3)\n");
+	bad(PORT("settings = dhcp\n"),
+		":7: settings: \"dhcp\" is none of them; allowed: file, qubesdb "
+		"or host: who says what addresses, gateways and resolvers the "
+		"uplink has\n:4: [port up]: needs address or address6\n");
+	bad(PORT("settings = host\naddress = 192.168.50.1/24\n"),
+		":8: address: is for settings = file: somebody else says it now\n");
+	bad(PORT("settings = qubesdb\n"), ":7: settings: needs a section [qubes] with qubesdb\n");
+	bad(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = db.sock\n",
+		":9: qubesdb: \"db.sock\" is not an absolute path; allowed: the absolute path of "
+		"QubesDB's socket of at most 107 bytes: rules, clients, addresses\n:7: settings: "
+		"needs a section [qubes] with qubesdb\n");
+	conf_free(good(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = /run/db.sock\n"));
+	conf_free(good(PORT("settings = host\n")));
 	conf_free(good(PORT("address = 192.168.50.0/31\ngateway = 192.168.50.1\n")));
 }
 
@@ -1032,8 +1057,9 @@ test_all_errors(void)
 {
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
-		":2: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, flows, ports, socket, state-dir, "
+		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
+		":3: colour: unknown key in [sluice]; allowed: workers, idle, flows, ports, socket, "
+		"state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "
