@@ -125,7 +125,8 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	set_text(fields, "config", conf->path);
 	set_number(fields, "workers", conf->workers);
 	set_text(fields, "workers.from", conf->workers_automatic ? "auto" : NULL);
-	set_text(fields, "idle", conf->idle == IDLE_SPIN ? "spin" : "adaptive");
+	set_text(fields, "idle", idle_modes[conf->idle]);
+	set_text(fields, "seccomp", seccomp_modes[conf->seccomp]);
 	set_tunable(fields, "flows", conf->flows, FLOWS_DEFAULT);
 	set_tunable(fields, "ports", conf->ports_max, PORTS_DEFAULT);
 	set_text(fields, "socket", conf->socket_path);

@@ -11,8 +11,8 @@
  * A line that is wrong is reported and reaches inih as an empty one. Nothing stops at the first
  * error, so that one run shows all there is to fix.
  */
-#include "conf/live.h"
 #include "conf/include.h"
+#include "conf/live.h"
 #include "conf/loader.h"
 #include "conf/value.h"
 

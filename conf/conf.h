@@ -59,6 +59,16 @@ enum idle_mode {
 	IDLE_SPIN,     /* look all the time */
 };
 
+/* What becomes of system calls that sluiced does not need: see app/syscall_filter.h. */
+enum seccomp_mode {
+	SECCOMP_KILL,
+	SECCOMP_LOG,
+	SECCOMP_OFF,
+};
+
+/* Their values in the file. */
+extern const char *const idle_modes[], *const seccomp_modes[];
+
 /* Where the addresses, gateways and resolvers of the uplink come from. */
 enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
 
@@ -154,6 +164,7 @@ struct conf {
 	unsigned flows;         /* per worker */
 	unsigned ports_max;     /* open at once */
 	enum idle_mode idle;
+	enum seccomp_mode seccomp;
 	char *socket_path;
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */

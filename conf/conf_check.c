@@ -7,6 +7,7 @@
  * stands there, so it is not called missing on top.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdlib.h>

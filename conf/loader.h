@@ -50,6 +50,10 @@ enum section_kind {
 	KEY(SLUICE_IDLE, SLUICE, "idle", idle_parse, \
 		"adaptive or spin: whether workers without work sleep or look for it all the time", \
 		.without = "adaptive") \
+	KEY(SLUICE_SECCOMP, SLUICE, "seccomp", seccomp_parse, \
+		"kill, log or off: whether a system call that sluiced does not need ends it, is " \
+		"written into the kernel's log, or neither", \
+		.without = "kill") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
@@ -271,12 +275,6 @@ void loader_error(struct loader *loader, unsigned line, const char *key, const c
  * this machine itself, the back ends of its qubes among them.
  */
 void workers_automatic(struct conf *conf);
-
-/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
-bool address_is_unicast(enum family family, const union address *address, char *reason);
-
-/** Tell whether @p address is an IPv6 link-local one. */
-bool address_is_link_local(enum family family, const union address *address);
 
 /** Check what sections and keys demand of each other, after the last line. */
 void conf_check(struct loader *loader);

@@ -85,12 +85,6 @@ group_compare(struct reload *reload, enum key_id id, const struct conf_group *ru
 	value_compare(reload, SECTION_SLUICE, "", id, old, new);
 }
 
-static const char *
-idle_text(enum idle_mode idle)
-{
-	return idle == IDLE_SPIN ? "spin" : "adaptive";
-}
-
 static void
 sluice_compare(struct reload *reload)
 {
@@ -99,8 +93,10 @@ sluice_compare(struct reload *reload)
 	/* CPUs may have come and gone */
 	if (!running->workers_automatic || !wanted->workers_automatic)
 		numbers_compare(reload, KEY_SLUICE_WORKERS, running->workers, wanted->workers);
-	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_IDLE, idle_text(running->idle),
-		idle_text(wanted->idle));
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_IDLE, idle_modes[running->idle],
+		idle_modes[wanted->idle]);
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SECCOMP,
+		seccomp_modes[running->seccomp], seccomp_modes[wanted->seccomp]);
 	numbers_compare(reload, KEY_SLUICE_FLOWS, running->flows, wanted->flows);
 	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SOCKET, running->socket_path,
 		wanted->socket_path);
