@@ -86,7 +86,7 @@ struct worker {
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
 	struct worker_counters counters;
 	struct port_counters *ports;
-	struct drop_notes *notes; /* by port */
+	struct drop_notes **notes; /* by port; NULL where none was ever opened */
 	/* others' */
 	struct rte_ring *handover;
 	_Atomic(struct worker_call *) call; /* to be run, and who has been; see app/worker_call.h */
