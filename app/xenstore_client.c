@@ -518,9 +518,6 @@ events_take(struct xenstore_client *client)
 		dirty_mark(client, event[XS_WATCH_PATH]);
 		free(event);
 	}
-	/* that is how the library says that the other end has gone */
-	if (errno == EINVAL)
-		return ECONNRESET;
 	return errno == EAGAIN ? 0 : errno;
 }
 
@@ -587,6 +584,9 @@ client_run(void *context)
 		error = errno;
 		if (client->store != NULL) {
 			error = session_run(client, &served);
+			/* that is how the library says that the other end has gone */
+			if (error == EINVAL)
+				error = ECONNRESET;
 			xs_close(client->store);
 		}
 		if (served)
