@@ -218,14 +218,22 @@ static int
 vif_read(struct xenstore_client *client, unsigned domid, unsigned devid, struct xenstore_vif *vif,
 	bool *exists)
 {
-	xs_transaction_t transaction = transaction_begin(client);
-	int error, ended;
+	int error = EAGAIN;
 
-	if (transaction == XBT_NULL)
-		return errno;
-	error = vif_read_within(client, transaction, domid, devid, vif, exists);
-	ended = transaction_end(client, transaction, true);
-	return error != 0 ? error : ended;
+	for (unsigned tries = 0; tries < TRANSACTION_TRIES && error == EAGAIN; tries++) {
+		xs_transaction_t transaction = transaction_begin(client);
+		int ended;
+
+		if (transaction == XBT_NULL)
+			return errno;
+		error = vif_read_within(client, transaction, domid, devid, vif, exists);
+		/* not abandoned: only then does xenstored say whether all of it was there at once
+		 */
+		ended = transaction_end(client, transaction, false);
+		if (error == 0)
+			error = ended;
+	}
+	return error;
 }
 
 /* --- the thread: what it knows --- */
