@@ -198,6 +198,10 @@ vif_up(struct source_xenstore *source, struct attachment *attachment, unsigned i
 {
 	struct failure failure;
 
+	/* a port that should be closed may still be open: on an interface that is gone, by this
+	 * name */
+	if (source->apply_failed && apply(source, &failure) != 0)
+		return;
 	if (live_put(source, &attachment->seen) != 0) {
 		snprintf(failure.text, sizeof(failure.text), "out of memory");
 	} else if (apply(source, &failure) == 0) {
