@@ -220,6 +220,7 @@ vif_read(struct xenstore_client *client, unsigned domid, unsigned devid, struct 
 {
 	int error = EAGAIN;
 
+	*exists = false;
 	for (unsigned tries = 0; tries < TRANSACTION_TRIES && error == EAGAIN; tries++) {
 		xs_transaction_t transaction = transaction_begin(client);
 		int ended;
