@@ -48,7 +48,7 @@
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
-/* Longest wait for QubesDB before qubes may appear without their rules. */
+/* Longest wait for QubesDB before qubes may appear without their rules, and then for their vifs. */
 #define SETTLE_MS 2000
 
 static void
@@ -286,6 +286,10 @@ build(struct daemon *daemon)
 		error = source_qubesdb_open(daemon, &daemon->qubesdb);
 	if (error == 0)
 		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		source_xenstore_settle(daemon->xenstore, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
@@ -300,8 +304,6 @@ build(struct daemon *daemon)
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
-	if (error == 0 && daemon->file->xenstore)
-		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
 	return error;
