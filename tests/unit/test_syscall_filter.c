@@ -279,9 +279,9 @@ thread_adds(void *context)
 static void *
 thread_waits(void *context)
 {
-	(void)context;
 	for (;;)
 		pause();
+	return context;
 }
 
 /* Libraries start threads, and cancel them. */
