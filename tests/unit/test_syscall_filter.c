@@ -283,6 +283,9 @@ thread_waits(void *context)
 	while (pause() != 0)
 		;
 	return NULL;
+	for (;;)
+		pause();
+	return context;
 }
 
 /* Libraries start threads, and cancel them. */
