@@ -18,7 +18,6 @@ int quiet_check(const char *ifname, char *error, size_t error_size);
 /**
  * Have a directory in which is noted what settings were before quiet_start changed them, for
  * quiet_release of any later process. Without it they become the kernel's defaults then.
- * @param state_dir kept, not copied
  */
 void quiet_keep_in(const char *state_dir);
 

@@ -39,12 +39,14 @@ struct note {
 	char value[SETTING_COUNT][VALUE_SIZE];
 };
 
-static const char *state_dir;
+static char state_dir[384];
 
 void
 settings_keep_in(const char *directory)
 {
-	state_dir = directory;
+	/* One that is too long for it is as good as none. */
+	if (strlen(directory) < sizeof(state_dir))
+		snprintf(state_dir, sizeof(state_dir), "%s", directory);
 }
 
 /* The first line of a file. @return 0 or -errno */
@@ -107,7 +109,7 @@ setting_read(const struct setting *setting, const char *ifname, char value[VALUE
 static bool
 note_path(const char *ifname, char *path, size_t size)
 {
-	return state_dir != NULL &&
+	return state_dir[0] != '\0' &&
 	       snprintf(path, size, "%s/" FOLDER "/%s", state_dir, ifname) < (int)size;
 }
 

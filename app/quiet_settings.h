@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-/** Where to note what settings were before; without it nothing is noted. Kept, not copied. */
+/** Where to note what settings were before; without it nothing is noted. */
 void settings_keep_in(const char *state_dir);
 
 /**

@@ -33,11 +33,15 @@
 #include "app/loop.h"
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
+#include "app/service.h"
+#include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/source_qubesdb.h"
+#include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
+#include "app/user_scripts.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
 #include "conf/live.h"
@@ -83,16 +87,11 @@ static bool
 bad_changes(const struct conf *conf)
 {
 	struct changes *changes = NULL;
-	char *path;
-	int error;
+	int error = changes_read(conf->state_dir, daemon_now(), &log_report, &changes);
 
-	if (asprintf(&path, "%s/" CHANGES_NAME, conf->state_dir) < 0)
-		return true;
-	error = changes_read(path, daemon_now(), &log_report, &changes);
 	if (error == 0)
 		changes_warn(changes, conf, daemon_now(), &log_report);
 	changes_free(changes);
-	free(path);
 	return error != 0;
 }
 
@@ -102,6 +101,7 @@ check(const char *path)
 	struct conf *conf = NULL;
 	bool bad;
 
+	privilege_begin(); /* as when it runs */
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
 	bad = bad_rules(conf) != 0;
@@ -254,7 +254,11 @@ build(struct daemon *daemon)
 	int error;
 
 	control_prepare(daemon->conf);
-	error = eal_start("sluiced", daemon->conf, false, &log_report);
+	error = privilege_directories_check(daemon->conf, &log_report);
+	if (error == 0)
+		error = privilege_reduce(daemon->conf, &log_report);
+	if (error == 0)
+		error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = daemon_changes_load(daemon, &log_report);
 	if (error == 0)
@@ -287,12 +291,19 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
+	/* What needs more than sluiced has while it serves goes before this, the rest behind it. */
+	if (error == 0)
+		error = privilege_lock(daemon->conf, &log_report);
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		error = service_create(daemon, &daemon->service);
 	return error;
 }
 
@@ -302,8 +313,18 @@ stop(evutil_socket_t number, short events, void *context)
 	struct daemon *daemon = context;
 
 	(void)events;
+	service_stopping();
 	log_line("signal %d: stopping", (int)number);
 	event_base_loopbreak(daemon->base);
+}
+
+static void
+reload(evutil_socket_t number, short events, void *context)
+{
+	service_reloading();
+	daemon_reload(number, events, context);
+	user_scripts_warn(context);
+	service_ready(context);
 }
 
 static int
@@ -311,7 +332,7 @@ serve(struct daemon *daemon)
 {
 	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
 	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
-	struct event *hangup = evsignal_new(daemon->base, SIGHUP, daemon_reload, daemon);
+	struct event *hangup = evsignal_new(daemon->base, SIGHUP, reload, daemon);
 	int status = EXIT_FAILURE;
 
 	if (term != NULL && interrupt != NULL && hangup != NULL && event_add(term, NULL) == 0 &&
@@ -320,6 +341,8 @@ serve(struct daemon *daemon)
 		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
+		user_scripts_warn(daemon);
+		service_ready(daemon);
 		if (event_base_dispatch(daemon->base) == 0)
 			status = EXIT_SUCCESS;
 	}
@@ -342,6 +365,7 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
+	privilege_begin();
 	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
 	daemon.live = live_new();
@@ -362,6 +386,8 @@ run(const char *path)
 		 build(&daemon) == 0)
 		status = serve(&daemon);
 
+	source_xenstore_close(daemon.xenstore);
+	service_free(daemon.service);
 	if (daemon.loop != NULL) {
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
@@ -378,8 +404,8 @@ run(const char *path)
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);
+	changes_file_close(daemon.kept, daemon_now(), &log_report);
 	changes_free(daemon.changes);
-	free(daemon.changes_path);
 	conf_free(daemon.conf);
 	conf_free(daemon.file);
 	live_free(daemon.live);
