@@ -118,6 +118,20 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 	return reason;
 }
 
+/* End the flow of a packet, and let the packet open the one that it would open today. */
+static enum reason
+flow_begin_anew(struct worker *worker, struct rte_mbuf *mbuf, struct tracking *tracking)
+{
+	struct packet *packet = packet_of(mbuf);
+	struct decision decision;
+
+	open_end(worker, packet->flow);
+	packet->flow = NULL;
+	packet->rule = RULE_NONE;
+	decide_burst(worker, &mbuf, 1, &decision);
+	return open_decided(worker, mbuf, &decision, tracking);
+}
+
 /* The flow is from before the policy in force, and @p decision says what is to become of it. */
 static enum reason
 flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decision *decision,
@@ -125,10 +139,17 @@ flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decisi
 {
 	struct flow *flow = packet_of(mbuf)->flow;
 
+	/* For the time being: see decide_about_flow. */
+	if (decision->reason == REASON_NO_ROUTE)
+		return REASON_NO_ROUTE;
 	if (decision->reason != REASON_NONE) {
 		tracking_close(worker, tracking);
+		if (flow_begins_anew(decision, packet_of(mbuf)))
+			return flow_begin_anew(worker, mbuf, tracking);
 		return refuse_flow(worker, mbuf);
 	}
+	if (!route_again(worker, flow))
+		return REASON_NO_ROUTE;
 	flow->generation = worker->policy->generation;
 	flow->rule = decision->rule;
 	return REASON_NONE;
@@ -154,7 +175,6 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 {
 	struct flow *flow = packet->flow;
 	uint32_t deadline_ms = flow->deadline_ms;
-	struct decision decision;
 
 	packet->reason = REASON_NONE;
 	packet->rule = flow->rule;
@@ -170,11 +190,7 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 		return REASON_NONE;
 	case TCP_REOPEN:
 		tracking_close(worker, tracking);
-		open_end(worker, flow);
-		packet->flow = NULL;
-		packet->rule = RULE_NONE;
-		decide_burst(worker, &mbuf, 1, &decision);
-		return open_decided(worker, mbuf, &decision, tracking);
+		return flow_begin_anew(worker, mbuf, tracking);
 	case TCP_OUT_OF_WINDOW:
 		return REASON_TCP_WINDOW;
 	case TCP_INVALID:

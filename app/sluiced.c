@@ -37,10 +37,12 @@
 #include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_host.h"
 #include "app/source_qubesdb.h"
 #include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
+#include "app/uplink_change.h"
 #include "app/user_scripts.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
@@ -275,6 +277,10 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
 	if (error == 0)
+		error = uplink_change_create(daemon, &daemon->uplink_change);
+	if (error == 0)
+		error = source_host_open(daemon, &log_report);
+	if (error == 0)
 		error = drop_poll_create(daemon, &daemon->drops);
 	if (error == 0)
 		error = tap_table_create(daemon, &daemon->taps);
@@ -381,6 +387,7 @@ run(const char *path)
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
+	source_host_look(daemon.file, daemon.live, &log_report);
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)
 		log_line("out of memory");
@@ -401,6 +408,8 @@ run(const char *path)
 	quiet_watch_free(daemon.deaf);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
+	source_host_close(&daemon);
+	uplink_change_free(daemon.uplink_change); /* its call may wait */
 	worker_calls_free(daemon.calls);
 	tap_table_free(daemon.taps); /* its calls may have waited */
 	dataplane_free(daemon.dataplane);
