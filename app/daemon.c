@@ -172,34 +172,9 @@ daemon_changes_load(struct daemon *daemon, const struct report *report)
 	if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
 		report_line(report, "%s cannot be created: %s; nothing can be kept there",
 			state_dir, strerror(errno));
-	if (asprintf(&daemon->changes_path, "%s/" CHANGES_NAME, state_dir) < 0) {
-		daemon->changes_path = NULL;
-		report_line(report, "out of memory");
-		return -ENOMEM;
-	}
-	error = changes_read(daemon->changes_path, daemon_now(), report, &daemon->changes);
+	error = changes_file_open(state_dir, daemon_now(), report, &daemon->kept, &daemon->changes);
 	if (error == 0)
 		changes_warn(daemon->changes, daemon->conf, daemon_now(), report);
-	return error;
-}
-
-static void
-nothing(void *context, const char *line)
-{
-	(void)context, (void)line;
-}
-
-/* Have the kept changes on disk. When that fails, those that were there are what should be. */
-static int
-changes_save(struct daemon *daemon, const struct changes *changes, const struct report *report)
-{
-	const struct report quiet = {.line = nothing};
-	bool replaced;
-	int error = changes_write(changes, daemon_now(), daemon->changes_path, &replaced, report);
-
-	if (error != 0 && replaced)
-		(void)changes_write(
-			daemon->changes, daemon_now(), daemon->changes_path, &replaced, &quiet);
 	return error;
 }
 
@@ -214,7 +189,7 @@ daemon_change(struct daemon *daemon, struct changes *changes, enum change_mode m
 	if (error == 0 && compiler_refuses(daemon->conf, changes, wanted))
 		error = -ENOMEM;
 	if (error == 0 && mode == CHANGE_KEPT)
-		error = changes_save(daemon, changes, report);
+		error = changes_file_keep(daemon->kept, changes, daemon_now(), report);
 	if (error != 0 || mode == CHANGE_CHECK) {
 		policy_free(wanted);
 		return error;

@@ -11,6 +11,7 @@
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
+#include "app/configure.h"
 #include "app/port.h"
 #include "conf/policy_store.h"
 #include "nat/binding.h"
@@ -46,6 +47,7 @@ struct dataplane {
 	} retired[RETIRED_MAX];
 	unsigned retired_count;
 	struct account *accounts; /* see dataplane_account */
+	struct configure_state configure;
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;

@@ -333,6 +333,9 @@ local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
 
+		if (unlikely((packet->flags & PACKET_CONFIGURING) != 0) &&
+			configure_take(worker, mbuf))
+			continue;
 		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
 			enum reason reason = pipeline_relate(worker->policy, mbuf);
 

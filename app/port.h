@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports: where frames come from and go to. One interface, three kinds:
+ * Ports: where frames come from and go to. One interface, four kinds:
  *
  *	port_kernel.c  kernel:IFNAME, an AF_PACKET ring with PACKET_VNET_HDR
+ *	port_tap.c     tap:IFNAME, a TAP device for our own kernel
  *	port_ethdev.c  pci:ADDRESS and dpdk:DEVARGS, any DPDK ethdev
  *	port_replay.c  captures, for sluice-replay
  *
@@ -71,5 +72,6 @@ struct port {
 int port_open(struct port *port, const struct conf_port *conf, const struct port_setup *setup);
 
 int port_kernel_open(struct port *port, const char *ifname, const struct port_setup *setup);
+int port_tap_open(struct port *port, const char *ifname, const struct port_setup *setup);
 int port_ethdev_open(
 	struct port *port, const struct conf_port *conf, const struct port_setup *setup);

@@ -34,9 +34,11 @@
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
 #include "app/service.h"
+#include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/source_qubesdb.h"
+#include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
 #include "app/user_scripts.h"
@@ -85,16 +87,11 @@ static bool
 bad_changes(const struct conf *conf)
 {
 	struct changes *changes = NULL;
-	char *path;
-	int error;
+	int error = changes_read(conf->state_dir, daemon_now(), &log_report, &changes);
 
-	if (asprintf(&path, "%s/" CHANGES_NAME, conf->state_dir) < 0)
-		return true;
-	error = changes_read(path, daemon_now(), &log_report, &changes);
 	if (error == 0)
 		changes_warn(changes, conf, daemon_now(), &log_report);
 	changes_free(changes);
-	free(path);
 	return error != 0;
 }
 
@@ -104,6 +101,7 @@ check(const char *path)
 	struct conf *conf = NULL;
 	bool bad;
 
+	privilege_begin(); /* as when it runs */
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
 	bad = bad_rules(conf) != 0;
@@ -256,7 +254,11 @@ build(struct daemon *daemon)
 	int error;
 
 	control_prepare(daemon->conf);
-	error = eal_start("sluiced", daemon->conf, false, &log_report);
+	error = privilege_directories_check(daemon->conf, &log_report);
+	if (error == 0)
+		error = privilege_reduce(daemon->conf, &log_report);
+	if (error == 0)
+		error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = daemon_changes_load(daemon, &log_report);
 	if (error == 0)
@@ -289,12 +291,17 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
+	/* What needs more than sluiced has while it serves goes before this, the rest behind it. */
+	if (error == 0)
+		error = privilege_lock(daemon->conf, &log_report);
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
 	return error;
@@ -358,6 +365,7 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
+	privilege_begin();
 	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
 	daemon.live = live_new();
@@ -378,6 +386,7 @@ run(const char *path)
 		 build(&daemon) == 0)
 		status = serve(&daemon);
 
+	source_xenstore_close(daemon.xenstore);
 	service_free(daemon.service);
 	if (daemon.loop != NULL) {
 		now_ms = loop_now(daemon.loop);
@@ -395,8 +404,8 @@ run(const char *path)
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);
+	changes_file_close(daemon.kept, daemon_now(), &log_report);
 	changes_free(daemon.changes);
-	free(daemon.changes_path);
 	conf_free(daemon.conf);
 	conf_free(daemon.file);
 	live_free(daemon.live);

@@ -193,6 +193,46 @@ section_add(struct loader *loader, enum section_kind kind, const char *name)
 		.kind = kind, .index = index, .line = loader->line, .file = loader->file};
 }
 
+/*
+ * Our own kernel is a qube without addresses of its own. Where the port that is for it names none,
+ * there is one with the port's name, from which everything is accepted.
+ */
+static void
+host_complete(struct loader *loader)
+{
+	struct conf *conf = loader->conf;
+
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		struct conf_port *port = &conf->ports[i];
+		const struct section *taken = section_find(conf, SECTION_QUBE, port->name);
+		unsigned sections = conf->section_count;
+
+		if (port->role != ROLE_HOST || port->qube[0] != '\0')
+			continue;
+		if (taken != NULL) {
+			loader_error(loader, port->line, "qube",
+				"is missing: [qube %s] (line %u) may be meant, or not", port->name,
+				taken->line);
+			continue;
+		}
+		if (conf->qube_count == QUBES_MAX) {
+			loader_error(loader, port->line, NULL, "more than %u qubes", QUBES_MAX);
+			continue;
+		}
+		loader->line = port->line;
+		section_add(loader, SECTION_QUBE, port->name);
+		if (conf->section_count == sections)
+			continue;
+		memcpy(port->qube, port->name, sizeof(port->qube));
+		conf->qubes[loader->current->index].accepts_all = true;
+	}
+	for (unsigned i = 0; i < conf->port_count; i++)
+		for (unsigned j = 0; j < conf->qube_count; j++)
+			if (conf->ports[i].role == ROLE_HOST &&
+				strcmp(conf->ports[i].qube, conf->qubes[j].name) == 0)
+				conf->qubes[j].host = true;
+}
+
 /* Take a section header, @p text from its bracket on, without blanks at its end. */
 static void
 section_open(struct loader *loader, char *text)
@@ -586,6 +626,10 @@ rules_load_all(struct conf *conf, const struct report *report)
 		char *path;
 
 		qube->state = RULES_NONE;
+		if (qube->accepts_all) {
+			qube->state = RULES_VALID;
+			qube->ruleset.policy = ACTION_ACCEPT;
+		}
 		if (qube->rules_path == NULL)
 			continue;
 		path = path_resolve(rules_key_path(conf, qube), qube->rules_path);
@@ -747,6 +791,7 @@ texts_load(struct loader *loader, const char *text, size_t length)
 	loader->conf->line_count = RTE_MAX(loader->line, 1u);
 	if (loader->errors < ERRORS_MAX)
 		includes_load(loader);
+	host_complete(loader);
 	defaults_fill(loader->conf);
 	if (loader->errors < ERRORS_MAX)
 		conf_check(loader);

@@ -50,13 +50,23 @@ void text_sanitise(char *text);
 /* Longest rule string in bytes: what QubesDB itself can hold. */
 #define RULE_TEXT_MAX 3071u
 
-enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
+enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK, DEVICE_TAP };
 
 /* What workers without work do: see app/idle.h. */
 enum idle_mode {
 	IDLE_ADAPTIVE, /* look, then sleep */
 	IDLE_SPIN,     /* look all the time */
 };
+
+/* What becomes of system calls that sluiced does not need: see app/syscall_filter.h. */
+enum seccomp_mode {
+	SECCOMP_KILL,
+	SECCOMP_LOG,
+	SECCOMP_OFF,
+};
+
+/* Their values in the file. */
+extern const char *const idle_modes[], *const seccomp_modes[];
 
 /* Where the addresses, gateways and resolvers of the uplink come from. */
 enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
@@ -66,7 +76,7 @@ struct conf_port {
 	enum device device;
 	char *argument; /* behind the colon: IFNAME, PCI address, DPDK vdev arguments */
 	enum role role;
-	char qube[NAME_SIZE]; /* ROLE_QUBE */
+	char qube[NAME_SIZE]; /* all but ROLE_UPLINK; of ROLE_HOST a qube without addresses */
 	bool has[FAMILIES];   /* ROLE_UPLINK: address, address6 */
 	union address address[FAMILIES];
 	struct prefix link[FAMILIES];
@@ -95,6 +105,8 @@ struct conf_qube {
 	union address address[FAMILIES];
 	bool has_mac;
 	uint8_t mac[6];
+	bool host;        /* our own kernel: its addresses are the uplink's */
+	bool accepts_all; /* nobody wrote rules for it, so it may send anything */
 	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
 	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */
@@ -150,6 +162,7 @@ struct conf {
 	bool workers_automatic; /* nobody said how many */
 	unsigned flows;         /* per worker */
 	enum idle_mode idle;
+	enum seccomp_mode seccomp;
 	char *socket_path;
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */

@@ -7,6 +7,7 @@
  * stands there, so it is not called missing on top.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -134,6 +135,23 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 		lives[qube] = section;
 }
 
+/* Our own kernel: it has a TAP, and the addresses of the uplink. */
+static void
+host_port_check(struct loader *loader, const struct section *section)
+{
+	static const enum key_id forbidden[] = {
+		KEY_QUBE_ADDRESS, KEY_QUBE_ADDRESS6, KEY_QUBE_MAC, KEY_QUBE_FILTER};
+	const struct conf_port *port = &loader->conf->ports[section->index];
+	const struct section *qube = section_find(loader->conf, SECTION_QUBE, port->qube);
+
+	if (section->key_valid[KEY_PORT_DEVICE] && port->device != DEVICE_TAP)
+		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
+			"a port with role = host makes its own: allowed: tap:IFNAME");
+	for (unsigned i = 0; qube != NULL && i < RTE_DIM(forbidden); i++)
+		forbid(loader, qube, forbidden[i],
+			"is not for the qube of a port with role = host, which is our own kernel");
+}
+
 static void
 device_unique_check(struct loader *loader, const struct section *section)
 {
@@ -163,7 +181,7 @@ device_unique_check(struct loader *loader, const struct section *section)
 static void
 ports_check(struct loader *loader)
 {
-	const struct section *uplink = NULL;
+	const struct section *uplink = NULL, *host = NULL;
 	const struct section **lives;
 	char title[SECTION_TITLE_SIZE];
 	char place[PLACE_SIZE];
@@ -186,10 +204,22 @@ ports_check(struct loader *loader)
 			role_unknown = true;
 			continue;
 		}
-		if (loader->conf->ports[section->index].role == ROLE_QUBE) {
+		if (loader->conf->ports[section->index].role != ROLE_UPLINK)
 			qube_port_check(loader, section, lives);
+		if (loader->conf->ports[section->index].role == ROLE_HOST) {
+			host_port_check(loader, section);
+			if (host != NULL)
+				loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
+					"a second host, the first is %s (line %u); allowed: one",
+					section_title(loader->conf, host, title), host->line);
+			host = section;
 			continue;
 		}
+		if (loader->conf->ports[section->index].device == DEVICE_TAP)
+			loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
+				"tap: is for a port with role = host");
+		if (loader->conf->ports[section->index].role == ROLE_QUBE)
+			continue;
 		uplink_check(loader, section);
 		if (uplink != NULL)
 			loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
@@ -220,7 +250,8 @@ qubes_check(struct loader *loader)
 
 		if (section->kind != SECTION_QUBE)
 			continue;
-		if (section->key_line[KEY_QUBE_ADDRESS] == 0 &&
+		if (!loader->conf->qubes[section->index].host &&
+			section->key_line[KEY_QUBE_ADDRESS] == 0 &&
 			section->key_line[KEY_QUBE_ADDRESS6] == 0)
 			loader_error(loader, section->line,
 				section_title(loader->conf, section, title),

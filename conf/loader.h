@@ -50,6 +50,10 @@ enum section_kind {
 	KEY(SLUICE_IDLE, SLUICE, "idle", idle_parse, \
 		"adaptive or spin: whether workers without work sleep or look for it all the time", \
 		.without = "adaptive") \
+	KEY(SLUICE_SECCOMP, SLUICE, "seccomp", seccomp_parse, \
+		"kill, log or off: whether a system call that sluiced does not need ends it, is " \
+		"written into the kernel's log, or neither", \
+		.without = "kill") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
@@ -100,15 +104,15 @@ enum section_kind {
 		.offset = offsetof(struct conf, xenstore), \
 		.without = "no") \
 	KEY(PORT_DEVICE, PORT, "device", device_parse, \
-		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS", \
+		"kernel:IFNAME, pci:ADDRESS, dpdk:DEVARGS, or tap:IFNAME for role = host", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_ROLE, PORT, "role", role_parse, \
-		"uplink or qube", \
+		"uplink, qube or host, which is our own kernel", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_QUBE, PORT, "qube", qube_name_parse, \
-		"the NAME of a [qube NAME] section, for role = qube", \
+		"the NAME of a [qube NAME] section, for role = qube; for role = host one that has no address", \
 		.offset = offsetof(struct conf_port, qube), \
-		.without = KEY_NEEDED) \
+		.without = "needed for role = qube; for role = host one of the port's name, which may send anything") \
 	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
 		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4, \
 		.without = "the uplink has no IPv4") \
@@ -267,12 +271,6 @@ void loader_error(struct loader *loader, unsigned line, const char *key, const c
  * this machine itself, the back ends of its qubes among them.
  */
 void workers_automatic(struct conf *conf);
-
-/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
-bool address_is_unicast(enum family family, const union address *address, char *reason);
-
-/** Tell whether @p address is an IPv6 link-local one. */
-bool address_is_link_local(enum family family, const union address *address);
 
 /** Check what sections and keys demand of each other, after the last line. */
 void conf_check(struct loader *loader);

@@ -207,7 +207,7 @@ names_enter(struct build *build)
 		if (previous->qubes[i].name[0] != '\0')
 			name_table_add(&build->before, previous->qubes[i].name, (uint16_t)i);
 	for (unsigned i = 0; i < conf->port_count; i++)
-		if (conf->ports[i].role == ROLE_QUBE)
+		if (conf->ports[i].role != ROLE_UPLINK)
 			name_table_add(&build->ports, conf->ports[i].qube, (uint16_t)i);
 	return 0;
 }
@@ -222,7 +222,7 @@ port_fill(struct policy_port *port, const struct build *build, const struct conf
 	port->mss_clamp = from->mss_clamp;
 	port->mss = from->mss;
 	port->qube = QUBE_NONE;
-	if (from->role == ROLE_QUBE) {
+	if (from->role != ROLE_UPLINK) {
 		port->qube = name_table_find(&build->now, from->qube);
 		return;
 	}
@@ -233,13 +233,28 @@ port_fill(struct policy_port *port, const struct build *build, const struct conf
 	memcpy(port->gateway, from->gateway, sizeof(port->gateway));
 }
 
+/* Our own kernel has the addresses of the uplink, whatever they are now. */
+static void
+host_fill(struct policy *policy, uint16_t index, bool configuring)
+{
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+	struct qube *host = &policy->qubes[policy->ports[index].qube];
+
+	memcpy(host->has, uplink->has, sizeof(host->has));
+	memcpy(host->address, uplink->address, sizeof(host->address));
+	policy->configuring = configuring;
+	policy->host = index;
+}
+
 static void
 ports_fill(const struct build *build)
 {
 	const struct conf *conf = build->conf;
 	struct policy *policy = build->policy;
+	bool configuring = false;
 
 	policy->uplink = PORT_NONE;
+	policy->host = PORT_NONE;
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
@@ -247,9 +262,13 @@ ports_fill(const struct build *build)
 		if (from->role != ROLE_UPLINK)
 			continue;
 		policy->uplink = (uint16_t)i;
+		configuring = from->settings == SETTINGS_HOST;
 		policy->resolver_count = from->resolver_count;
 		memcpy(policy->resolver, from->resolver, sizeof(policy->resolver));
 	}
+	for (unsigned i = 0; i < policy->port_count && policy->uplink != PORT_NONE; i++)
+		if (policy->ports[i].role == ROLE_HOST && policy->ports[i].qube != QUBE_NONE)
+			host_fill(policy, (uint16_t)i, configuring);
 }
 
 /*
@@ -303,6 +322,7 @@ qube_fill(const struct build *build, const struct conf_qube *from, uint16_t inde
 	qube->port = name_table_find(&build->ports, from->name);
 	qube->limits = from->limits;
 	qube->filter = from->filter;
+	qube->host = from->host;
 	qube->since = before != NULL ? before->since : build->policy->generation;
 	return rules_take(build, from, before != NULL ? before->rules : NULL, &qube->rules);
 }
@@ -542,7 +562,8 @@ qube_appeared(const struct policy *policy, const struct policy *previous)
 		for (unsigned family = 0; family < FAMILIES; family++) {
 			uint16_t owner = QUBE_NONE;
 
-			if (!qube->has[family])
+			/* The host's are ours: a change of those is seen elsewhere. */
+			if (!qube->has[family] || qube->host)
 				continue;
 			policy_owner(previous, family, &qube->address[family], &owner);
 			if (owner != i || qube->since == policy->generation)

@@ -85,12 +85,6 @@ group_compare(struct reload *reload, enum key_id id, const struct conf_group *ru
 	value_compare(reload, SECTION_SLUICE, "", id, old, new);
 }
 
-static const char *
-idle_text(enum idle_mode idle)
-{
-	return idle == IDLE_SPIN ? "spin" : "adaptive";
-}
-
 static void
 sluice_compare(struct reload *reload)
 {
@@ -99,8 +93,10 @@ sluice_compare(struct reload *reload)
 	/* CPUs may have come and gone */
 	if (!running->workers_automatic || !wanted->workers_automatic)
 		numbers_compare(reload, KEY_SLUICE_WORKERS, running->workers, wanted->workers);
-	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_IDLE, idle_text(running->idle),
-		idle_text(wanted->idle));
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_IDLE, idle_modes[running->idle],
+		idle_modes[wanted->idle]);
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SECCOMP,
+		seccomp_modes[running->seccomp], seccomp_modes[wanted->seccomp]);
 	numbers_compare(reload, KEY_SLUICE_FLOWS, running->flows, wanted->flows);
 	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SOCKET, running->socket_path,
 		wanted->socket_path);
@@ -148,7 +144,8 @@ device_compare(
 	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
 	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
+		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+		[DEVICE_TAP] = "tap"};
 	char *old = NULL, *new = NULL;
 
 	/* The arguments of a DPDK device may be longer than any buffer would be. */
@@ -237,11 +234,9 @@ uplink_compare(
 static void
 port_compare(struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
-	static const char *const roles[] = {[ROLE_UPLINK] = "uplink", [ROLE_QUBE] = "qube"};
-
 	device_compare(reload, running, wanted);
-	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, roles[running->role],
-		roles[wanted->role]);
+	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, role_names[running->role],
+		role_names[wanted->role]);
 	if (running->role != wanted->role)
 		return;
 	if (wanted->role == ROLE_UPLINK)

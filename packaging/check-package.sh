@@ -43,14 +43,14 @@ cleanup() {
 check_build_depends() {
     local list package
     list=$(sed -n '/^Build-Depends:/,/^Standards/p' debian/control)
-    for package in $(sed -n '/^debian_packages/,/^}/p' packaging/deps.sh | sed -n '/build)/,/;;/p' |
-        grep -oE '[a-z0-9][a-z0-9.+-]+'); do
+    while IFS= read -r package; do
         case $package in
         build | echo | build-essential | pkg-config | libcunit1-dev) continue ;;
         esac
         grep -qE "[ :]$package( |,|\$)" <<<"$list" ||
             fail "$package is in packaging/deps.sh, and not in Build-Depends"
-    done
+    done < <(sed -n '/^debian_packages/,/^}/p' packaging/deps.sh | sed -n '/build)/,/;;/p' |
+        grep -oE '[a-z0-9][a-z0-9.+-]+')
     ok "Build-Depends has what packaging/deps.sh has"
 }
 

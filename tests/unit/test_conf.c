@@ -125,6 +125,7 @@ test_defaults(void)
 	CU_ASSERT_TRUE(conf->workers >= 1 && conf->workers <= 4);
 	CU_ASSERT_TRUE(conf->workers_automatic);
 	CU_ASSERT_EQUAL(conf->idle, IDLE_ADAPTIVE);
+	CU_ASSERT_EQUAL(conf->seccomp, SECCOMP_KILL);
 	CU_ASSERT_EQUAL(conf->flows, 262144);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/run/sluice/control.sock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/var/lib/sluice");
@@ -154,6 +155,7 @@ test_defaults_said(void)
 	CU_ASSERT_EQUAL(said->workers, left_out->workers);
 	CU_ASSERT_EQUAL(said->workers_automatic, left_out->workers_automatic);
 	CU_ASSERT_EQUAL(said->idle, left_out->idle);
+	CU_ASSERT_EQUAL(said->seccomp, left_out->seccomp);
 	CU_ASSERT_EQUAL(said->flows, left_out->flows);
 	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
 	CU_ASSERT_STRING_EQUAL(said->state_dir, left_out->state_dir);
@@ -172,6 +174,7 @@ test_values(void)
 				 "[sluice]\n"
 				 "workers=2\n"
 				 "idle = spin\n"
+				 "seccomp = log\n"
 				 "  flows =\t1024   # few\n"
 				 "socket = /tmp/s;ock ; the ; inside stays\n"
 				 "state-dir = /tmp/state#1\n"
@@ -209,6 +212,7 @@ test_values(void)
 	CU_ASSERT_EQUAL(conf->workers, 2);
 	CU_ASSERT_FALSE(conf->workers_automatic);
 	CU_ASSERT_EQUAL(conf->idle, IDLE_SPIN);
+	CU_ASSERT_EQUAL(conf->seccomp, SECCOMP_LOG);
 	CU_ASSERT_EQUAL(conf->flows, 1024);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/tmp/s;ock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/tmp/state#1");
@@ -222,7 +226,7 @@ test_values(void)
 
 	CU_ASSERT_EQUAL_FATAL(conf->port_count, 2);
 	CU_ASSERT_STRING_EQUAL(uplink->name, "uplink");
-	CU_ASSERT_EQUAL(uplink->line, 15);
+	CU_ASSERT_EQUAL(uplink->line, 16);
 	CU_ASSERT_EQUAL(uplink->device, DEVICE_PCI);
 	CU_ASSERT_STRING_EQUAL(uplink->argument, "0000:03:1f.7");
 	CU_ASSERT_EQUAL(uplink->role, ROLE_UPLINK);
@@ -244,7 +248,7 @@ test_values(void)
 	CU_ASSERT_STRING_EQUAL(port->qube, "work");
 
 	CU_ASSERT_EQUAL_FATAL(conf->qube_count, 2);
-	CU_ASSERT_EQUAL(qube->line, 27);
+	CU_ASSERT_EQUAL(qube->line, 28);
 	CU_ASSERT_TRUE(qube->has_mac);
 	CU_ASSERT_EQUAL(memcmp(qube->mac, mac, sizeof(mac)), 0);
 	CU_ASSERT_STRING_EQUAL(address_format(text, FAMILY_IPV6, &qube->address[FAMILY_IPV6]),
@@ -374,6 +378,10 @@ test_numbers(void)
 	bad(GOOD "[sluice]\nidle = lazy\n",
 		":17: idle: \"lazy\" is neither adaptive nor spin; allowed: adaptive or spin: "
 		"whether workers without work sleep or look for it all the time\n");
+	bad(GOOD "[sluice]\nseccomp = trap\n",
+		":17: seccomp: \"trap\" is neither kill, nor log, nor off; allowed: kill, log or "
+		"off: whether a system call that sluiced does not need ends it, is written into "
+		"the kernel's log, or neither\n");
 	bad(GOOD "[sluice]\nworkers = 65\n",
 		":17: workers: \"65\" is over 64; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nworkers = 4294967297\n",
@@ -1057,8 +1065,8 @@ test_all_errors(void)
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, idle, flows, socket, "
-		"state-dir, include, "
+		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, "
+		"socket, state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "

@@ -7,6 +7,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -160,6 +161,10 @@ test_sluice(void)
 		":4: socket: /run/b instead of /run/a");
 	reload(changed("state-dir = /var/a", "state-dir = /var/b"),
 		":5: state-dir: /var/b instead of /var/a");
+	reload(changed("[sluice]\n", "[sluice]\nidle = spin\n"),
+		":2: idle: spin instead of adaptive");
+	reload(changed("[sluice]\n", "[sluice]\nseccomp = off\n"),
+		":2: seccomp: off instead of kill");
 	/* What stands there no more is told at the header of its section. */
 	reload(changed("workers = 2\n", ""), ":1: workers: 1 instead of 2");
 	reload(changed("socket = /run/a\n", ""),
@@ -312,9 +317,13 @@ main(void)
 		{"everything at once", test_all},
 	};
 	char command[160];
+	cpu_set_t one;
 	int status;
 
-	if (mkdtemp(directory) == NULL)
+	/* as many CPUs on every machine, for `workers = auto` */
+	CPU_ZERO(&one);
+	CPU_SET((unsigned)sched_getcpu(), &one);
+	if (mkdtemp(directory) == NULL || sched_setaffinity(0, sizeof(one), &one) != 0)
 		return 1;
 	snprintf(conf_path, sizeof(conf_path), "%s/sluice.conf", directory);
 	status = UNIT_RUN("reload", tests);
