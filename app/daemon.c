@@ -25,6 +25,7 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/method_change.h"
+#include "app/name_service.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "conf/changes_file.h"
@@ -109,6 +110,7 @@ publish(struct daemon *daemon, struct policy *wanted)
 	dataplane_publish(daemon->dataplane, wanted);
 	telemetry_hold(false);
 	daemon->policy_s = daemon_now();
+	name_service_policy(daemon->names);
 }
 
 int

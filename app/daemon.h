@@ -16,6 +16,7 @@ struct event_base;
 struct drop_poll; /* app/drop_poll.h */
 struct events;    /* app/event.h */
 struct loop;
+struct name_service; /* app/name_service.h */
 struct tap_table; /* app/tap_table.h */
 struct worker_calls;
 
@@ -35,6 +36,7 @@ struct daemon {
 	struct events *events;
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct name_service *names; /* NULL before workers run */
 	struct tap_table *taps;
 	char *snapshot_path; /* set once the flows in the tables are worth keeping */
 	uint64_t start_s;    /* unix time */

@@ -26,6 +26,7 @@
 	EVENT(FORWARD_DELETED,	"forward-deleted",   0, "a port forward does not listen any more") \
 	EVENT(FORWARD_EXPIRED,	"forward-expired",   0, "the time of a port forward is over") \
 	EVENT(RULE_EXPIRED,	"rule-expired",	     0, "the time of a rule is over") \
+	EVENT(NAME,		"name",		    20, "a name in rules has an address that it did not have") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \
 	EVENT(DROP,		"drop", EVENT_UNLOGGED, "a packet was dropped, one of many")
 /* clang-format on */

@@ -30,6 +30,8 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/name_service.h"
+#include "app/own_udp.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
 #include "app/tap_table.h"
@@ -219,8 +221,15 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
+		daemon->dataplane->own = own_udp_create();
+		if (daemon->dataplane->own == NULL) {
+			log_line("out of memory");
+			return -ENOMEM;
+		}
 		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
 	}
+	if (error == 0)
+		error = name_service_create(daemon, &log_report, &daemon->names);
 	return error;
 }
 
@@ -294,12 +303,16 @@ run(const char *path)
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
 	}
+	name_service_stop(daemon.names);
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
+	name_service_free(daemon.names); /* its calls may have waited */
+	if (daemon.dataplane != NULL)
+		own_udp_free(daemon.dataplane->own);
 	tap_table_free(daemon.taps); /* its calls may have waited */
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)

@@ -20,7 +20,7 @@ debian_packages() {
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
             libcunit1-dev libevent-dev libjansson-dev libnftables-dev libxml2-dev libncurses-dev \
-            scdoc
+            libc-ares-dev scdoc
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
@@ -38,7 +38,7 @@ fedora_packages() {
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
             CUnit-devel libevent-devel jansson-devel nftables-devel libxml2-devel ncurses-devel \
-            scdoc libasan libubsan
+            c-ares-devel scdoc libasan libubsan
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
