@@ -32,8 +32,8 @@ static const struct {
 	{"DROPFILTER", "qube= reason="},
 	{"EXPLAIN",
 		"from= dst= proto=tcp proto=udp proto=icmp dport= sport= src= icmptype= flags="},
-	{"KIND", "policy policy-refused port forward-added forward-deleted forward-expired "
-		 "rule-expired budget drop"},
+	{"KIND", "policy policy-refused port vif forward-added forward-deleted "
+		 "forward-expired rule-expired rules-refused source budget drop"},
 	{"EXPRESSION", "host net port tcp udp icmp icmp6 ip ip6 src dst and or not"},
 	{"VERB", "$(_sluicectl_verbs)"},
 	{"bash", "bash zsh qubes forwards"},

@@ -138,7 +138,7 @@
 		"sluicectl capture -w - --drops host 192.0.2.7 | wireshark -k -i -") \
 	VERB(RUN, EVENTS, "events", "[KIND...]", "", LOOK, \
 		"what happens: policies, ports, forwards, budgets, drops", \
-		"KIND: policy policy-refused port forward-added forward-deleted forward-expired rule-expired budget drop. All of them without.", \
+		"KIND: policy policy-refused port vif forward-added forward-deleted forward-expired rule-expired rules-refused source budget drop. All of them without.", \
 		"sluicectl events policy forward-expired") \
 	VERB(RUN, TOP, "top", "", "", LOOK, \
 		"qubes with their rates, flows and refusals, on a screen", \

@@ -91,14 +91,27 @@ compiler_refuses(
 	return false;
 }
 
+/* Whether QubesDB has rules for a qube that count, and are bad: then nothing is what it may do. */
+static bool
+qubesdb_refuses(const struct conf *conf, const struct changes *changes, const char *name)
+{
+	const struct conf_qube *qube = conf_qube_find(conf, name);
+
+	return qube != NULL &&
+	       (qube->tree[FAMILY_IPV4] != NULL || qube->tree[FAMILY_IPV6] != NULL) &&
+	       changes_rules(changes, qube).state == RULES_BAD;
+}
+
 /* Whether rules that are in force would become unusable. */
 static bool
-breaks_rules(const struct policy *running, const struct policy *wanted)
+breaks_rules(const struct conf *conf, const struct changes *changes, const struct policy *running,
+	const struct policy *wanted)
 {
 	for (unsigned i = 0; i < RTE_MIN(running->qube_count, wanted->qube_count); i++)
 		if (wanted->qubes[i].rules->state == RULES_BAD &&
 			running->qubes[i].rules->state != RULES_BAD &&
-			running->qubes[i].name[0] != '\0')
+			running->qubes[i].name[0] != '\0' &&
+			!qubesdb_refuses(conf, changes, wanted->qubes[i].name))
 			return true;
 	return false;
 }
@@ -123,7 +136,7 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 
 	if (error != 0)
 		return error;
-	if (breaks_rules(running, wanted)) {
+	if (breaks_rules(conf, changes, running, wanted)) {
 		policy_free(wanted);
 		return -EINVAL;
 	}
@@ -161,34 +174,9 @@ daemon_changes_load(struct daemon *daemon, const struct report *report)
 	if (mkdir(state_dir, 0700) != 0 && errno != EEXIST)
 		report_line(report, "%s cannot be created: %s; nothing can be kept there",
 			state_dir, strerror(errno));
-	if (asprintf(&daemon->changes_path, "%s/" CHANGES_NAME, state_dir) < 0) {
-		daemon->changes_path = NULL;
-		report_line(report, "out of memory");
-		return -ENOMEM;
-	}
-	error = changes_read(daemon->changes_path, daemon_now(), report, &daemon->changes);
+	error = changes_file_open(state_dir, daemon_now(), report, &daemon->kept, &daemon->changes);
 	if (error == 0)
 		changes_warn(daemon->changes, daemon->conf, daemon_now(), report);
-	return error;
-}
-
-static void
-nothing(void *context, const char *line)
-{
-	(void)context, (void)line;
-}
-
-/* Have the kept changes on disk. When that fails, those that were there are what should be. */
-static int
-changes_save(struct daemon *daemon, const struct changes *changes, const struct report *report)
-{
-	const struct report quiet = {.line = nothing};
-	bool replaced;
-	int error = changes_write(changes, daemon_now(), daemon->changes_path, &replaced, report);
-
-	if (error != 0 && replaced)
-		(void)changes_write(
-			daemon->changes, daemon_now(), daemon->changes_path, &replaced, &quiet);
 	return error;
 }
 
@@ -203,7 +191,7 @@ daemon_change(struct daemon *daemon, struct changes *changes, enum change_mode m
 	if (error == 0 && compiler_refuses(daemon->conf, changes, wanted))
 		error = -ENOMEM;
 	if (error == 0 && mode == CHANGE_KEPT)
-		error = changes_save(daemon, changes, report);
+		error = changes_file_keep(daemon->kept, changes, daemon_now(), report);
 	if (error != 0 || mode == CHANGE_CHECK) {
 		policy_free(wanted);
 		return error;
@@ -223,6 +211,8 @@ expiry_set(const struct daemon *daemon, uint64_t expire_s)
 {
 	const struct itimerspec when = {.it_value.tv_sec = (time_t)expire_s};
 
+	if (daemon->expiry == NULL)
+		return; /* it begins with what there is then */
 	/* Whoever sets the clock wakes us too. */
 	(void)timerfd_settime(event_get_fd(daemon->expiry),
 		TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when, NULL);

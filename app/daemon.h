@@ -8,16 +8,21 @@
 
 #include "app/dataplane.h"
 
-struct changes; /* conf/changes.h */
+struct changes;      /* conf/changes.h */
+struct changes_file; /* conf/changes_file.h */
 struct control;
 struct live; /* conf/live.h */
 struct event;
 struct event_base;
-struct drop_poll; /* app/drop_poll.h */
-struct events;    /* app/event.h */
+struct drop_poll;   /* app/drop_poll.h */
+struct events;      /* app/event.h */
+struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct name_service; /* app/name_service.h */
+struct source_xenstore; /* app/source_xenstore.h */
+struct service;      /* app/service.h */
 struct tap_table; /* app/tap_table.h */
+struct source_qubesdb; /* app/source_qubesdb.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -27,7 +32,7 @@ struct daemon {
 	struct live *live;       /* what other sources say */
 	struct conf *conf;       /* made of both: what is in force */
 	struct changes *changes; /* what the control socket has changed */
-	char *changes_path;      /* where the kept ones of them are */
+	struct changes_file *kept; /* the kept ones of them, on disk */
 	struct dataplane *dataplane;
 	struct event_base *base;
 	struct control *control;
@@ -37,10 +42,14 @@ struct daemon {
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct name_service *names; /* NULL before workers run */
+	struct quiet_watch *deaf;
+	struct service *service;
 	struct tap_table *taps;
-	char *snapshot_path; /* set once the flows in the tables are worth keeping */
-	uint64_t start_s;    /* unix time */
-	uint64_t policy_s;   /* unix time at which the policy in force came into force */
+	struct source_qubesdb *qubesdb;   /* NULL: not asked */
+	struct source_xenstore *xenstore; /* NULL: not followed */
+	char *snapshot_path;              /* set once the flows in the tables are worth keeping */
+	uint64_t start_s;                 /* unix time */
+	uint64_t policy_s; /* unix time at which the policy in force came into force */
 };
 
 /** The policy in force; valid until the next one is put in force. */
@@ -74,7 +83,7 @@ int daemon_apply(struct daemon *daemon, const struct report *report);
 
 /**
  * Make the state directory, and read what was kept there.
- * @return 0 with `changes` and `changes_path` set, or -errno, reported: then do not start
+ * @return 0 with `changes` and `kept` set, or -errno, reported: then do not start
  */
 int daemon_changes_load(struct daemon *daemon, const struct report *report);
 

@@ -163,6 +163,8 @@ port_prepare(struct dataplane *dataplane, const struct conf *conf, const struct 
 		own->role == ROLE_UPLINK ? NEIGHBOUR_CACHE : 0, dataplane->automatic);
 	if (port->neighbours == NULL)
 		return -ENOMEM;
+	if (own->role == ROLE_HOST)
+		return 0; /* its MAC is the one we give it */
 	if (own->role == ROLE_QUBE) {
 		const struct qube *qube = &policy->qubes[own->qube];
 		const struct conf_qube *conf_qube = &conf->qubes[own->qube];

@@ -11,6 +11,7 @@
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
 
+#include "app/configure.h"
 #include "app/port.h"
 #include "conf/policy_store.h"
 #include "nat/binding.h"
@@ -47,6 +48,7 @@ struct dataplane {
 	unsigned retired_count;
 	struct account *accounts; /* see dataplane_account */
 	struct own_udp *own; /* app/own_udp.h; NULL: the firewall itself has nothing to say */
+	struct configure_state configure;
 	struct rte_mempool *pool;
 	unsigned worker_count;
 	struct worker **workers;
@@ -107,3 +109,10 @@ void dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf
  * @return how many packets it handled; 0 means nothing is waiting
  */
 unsigned dataplane_service(struct worker *worker, uint32_t now_ms);
+
+/**
+ * In how many ms dataplane_service, which has just been called, has something to do if nothing
+ * happens meanwhile.
+ * @param most_ms what is returned at most
+ */
+uint32_t dataplane_due_ms(const struct worker *worker, uint32_t most_ms);

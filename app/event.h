@@ -22,12 +22,17 @@
 	EVENT(POLICY,		"policy",	     0, "a policy has come into force") \
 	EVENT(POLICY_REFUSED,	"policy-refused",    0, "a change or a configuration was not taken up") \
 	EVENT(PORT,		"port",		     0, "the link of a port has come up or gone down") \
+	EVENT(VIF,		"vif",		   120, "a vif was attached, detached or refused") \
 	EVENT(FORWARD_ADDED,	"forward-added",     0, "a port forward listens") \
 	EVENT(FORWARD_DELETED,	"forward-deleted",   0, "a port forward does not listen any more") \
 	EVENT(FORWARD_EXPIRED,	"forward-expired",   0, "the time of a port forward is over") \
 	EVENT(RULE_EXPIRED,	"rule-expired",	     0, "the time of a rule is over") \
 	EVENT(NAME,		"name",		    20, "a name in rules has an address that it did not have") \
+	EVENT(RULES_REFUSED,	"rules-refused",    60, "rules that QubesDB has are refused") \
+	EVENT(SOURCE,		"source",	    60, "QubesDB is there, or is not") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \
+	EVENT(DEAF,		"deaf",		    60, "somebody let the kernel hear what is ours; put right") \
+	EVENT(USER_SCRIPTS,	"user-scripts",	     0, "scripts for qubes-firewall are there, and have no effect") \
 	EVENT(DROP,		"drop", EVENT_UNLOGGED, "a packet was dropped, one of many")
 /* clang-format on */
 

@@ -153,7 +153,7 @@ next_hop(struct explain *explain, const struct worker *worker, struct flow_way *
 	enum family family = explain->packet.tuple.family;
 	union address *address = &explain->answer.next_hop;
 
-	if (worker->policy->ports[way->port].role == ROLE_QUBE) {
+	if (worker->policy->ports[way->port].role != ROLE_UPLINK) {
 		*address = explain->answer.leaves.destination;
 	} else if (way->neighbour < NEIGHBOUR_PINNED) {
 		(void)neighbour_address(neighbours, way->neighbour, address);

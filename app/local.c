@@ -206,7 +206,7 @@ local_arp(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 	union address sender = address_v4(arp->arp_data.arp_sip);
 	rte_be32_t target = arp->arp_data.arp_tip;
 
-	if (own->role == ROLE_QUBE) {
+	if (own->role != ROLE_UPLINK) {
 		if (sender.v4 == 0) /* RFC 5227 probe: he may have the address */
 			return REASON_LOCAL_IGNORED;
 		learn_peer(worker, port, &arp->arp_data.arp_sha);
@@ -290,7 +290,7 @@ local_nd(struct worker *worker, struct port *port, const struct rte_mbuf *mbuf,
 	if (mac == NULL)
 		mac = ethernet->src_addr.addr_bytes;
 
-	if (own->role == ROLE_QUBE) {
+	if (own->role != ROLE_UPLINK) {
 		if (mac_word(mac) != mac_word(&ethernet->src_addr))
 			return REASON_NEIGHBOUR_DISCOVERY;
 		if (address_is_zero(source)) /* duplicate address detection: he may have it */

@@ -2,9 +2,10 @@
 /*
  * The worker loop: ports, then service, then, when nothing happened for a while, sleep.
  *
- * A worker whose ports all have a descriptor to wait on sleeps in ppoll() soon after it ran dry:
- * kernel ports share the cores with the programs that feed them, and a core spent spinning is a
- * core they lack. A worker with a port that must be polled never sleeps.
+ * A worker that ran dry sleeps in ppoll() soon: kernel ports share the cores with the programs that
+ * feed them, and a core spent spinning is a core they lack. It wakes when a descriptor of its ports
+ * says so, when something is due, or, with a port that must be polled, after a nap. app/idle.h
+ * says when.
  *
  * Nobody is overslept: a worker announces that it sleeps before its last look at the hand-over
  * ring, and who hands over looks at the announcement after the ring (see steer_burst).
@@ -16,22 +17,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <rte_cycles.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
-#include <rte_pause.h>
 
+#include "app/idle.h"
 #include "app/worker.h"
-
-/* Empty rounds before sleeping. */
-#define IDLE_ROUNDS 64
-/* Longest sleep: flows run out and neighbours are asked again in steps of a second. */
-#define SLEEP_MS 250
 
 struct loop {
 	struct dataplane *dataplane;
+	enum idle_mode mode;
 	uint64_t start_tsc;
 	uint64_t ms_per_tsc; /* in units of 2^-64 */
 	atomic_bool stop;
@@ -42,26 +40,59 @@ struct loop {
 		bool running;
 		unsigned port_count;
 		struct port **ports;   /* those it receives from */
-		bool sleeps;           /* every port can be waited for */
 		struct pollfd *waited; /* the ports', and last the wake descriptor */
+		struct idle idle;
+		bool arms; /* some port must be armed before it is waited for */
+		bool armed;
 	} workers[];
 };
 
-uint32_t
-loop_now(const struct loop *loop)
+static uint32_t
+loop_ms(const struct loop *loop, uint64_t tsc)
 {
-	unsigned __int128 elapsed = rte_rdtsc() - loop->start_tsc;
+	unsigned __int128 elapsed = tsc - loop->start_tsc;
 
 	return (uint32_t)((elapsed * loop->ms_per_tsc) >> 64);
 }
 
-static void
-loop_sleep(struct loop_worker *own)
+uint32_t
+loop_now(const struct loop *loop)
 {
-	const struct timespec longest = {.tv_nsec = SLEEP_MS * 1000000L};
+	return loop_ms(loop, rte_rdtsc());
+}
+
+/* Whether ports wake us. One that cannot, in spite of its descriptor, is polled from now on. */
+static void
+loop_arm(struct loop_worker *own, bool arm)
+{
+	for (unsigned i = 0; i < own->port_count; i++) {
+		struct port *port = own->ports[i];
+
+		if (port->ops->wait_arm != NULL && own->waited[i].fd >= 0 &&
+			port->ops->wait_arm(port, arm) != 0) {
+			own->waited[i].fd = -1;
+			own->idle.naps = true;
+		}
+	}
+	own->armed = arm;
+}
+
+static void
+loop_sleep(struct loop_worker *own, uint32_t longest_us)
+{
+	struct timespec longest;
 	struct pollfd *wake = &own->waited[own->port_count];
+	int ready = 0;
 	uint64_t ignored;
 
+	if (own->arms && !own->armed) {
+		loop_arm(own, true);
+		return; /* for another look, at what came before */
+	}
+	longest_us =
+		RTE_MIN(longest_us, 1000 * dataplane_due_ms(own->worker, SLEEP_MOST_US / 1000));
+	longest.tv_sec = longest_us / 1000000;
+	longest.tv_nsec = longest_us % 1000000 * 1000L;
 	atomic_store(&own->worker->asleep, true);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (rte_ring_empty(own->worker->handover) &&
@@ -71,10 +102,12 @@ loop_sleep(struct loop_worker *own)
 
 		/* Holds no policy while it sleeps: a new one need not wait for it. */
 		rte_rcu_qsbr_thread_offline(quiescence, own->worker->index);
-		ppoll(own->waited, own->port_count + 1, &longest, NULL);
+		ready = ppoll(own->waited, own->port_count + 1, &longest, NULL);
 		rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
 	}
 	atomic_store(&own->worker->asleep, false);
+	if (own->armed && ready > 0)
+		loop_arm(own, false);
 	if ((wake->revents & POLLIN) != 0 && read(wake->fd, &ignored, sizeof(ignored)) < 0)
 		wake->revents = 0; /* somebody else's wake-up was already taken */
 }
@@ -86,12 +119,15 @@ loop_main(void *argument)
 	struct loop *loop = own->loop;
 	struct rte_rcu_qsbr *quiescence = loop->dataplane->quiescence;
 	struct rte_mbuf *burst[BURST_MAX];
-	unsigned idle = 0;
 
+	/* A nap of 50 us is not to last 100. */
+	(void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 	rte_rcu_qsbr_thread_register(quiescence, own->worker->index);
 	rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
 	while (!atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
-		uint32_t now_ms = loop_now(loop);
+		uint64_t now_tsc = rte_rdtsc();
+		uint32_t now_ms = loop_ms(loop, now_tsc);
+		uint32_t sleep_us;
 		unsigned handled = 0;
 
 		for (unsigned i = 0; i < own->port_count; i++) {
@@ -105,13 +141,14 @@ loop_main(void *argument)
 		handled += dataplane_service(own->worker, now_ms);
 		rte_rcu_qsbr_quiescent(quiescence, own->worker->index);
 		if (handled > 0) {
-			idle = 0;
-		} else if (own->sleeps && ++idle >= IDLE_ROUNDS) {
-			idle = 0;
-			loop_sleep(own);
-		} else {
-			rte_pause();
+			idle_found(&own->idle, now_tsc);
+			if (unlikely(own->armed))
+				loop_arm(own, false);
+			continue;
 		}
+		sleep_us = idle_next(&own->idle, now_tsc);
+		if (sleep_us != 0)
+			loop_sleep(own, sleep_us);
 	}
 	rte_rcu_qsbr_thread_offline(quiescence, own->worker->index);
 	rte_rcu_qsbr_thread_unregister(quiescence, own->worker->index);
@@ -123,11 +160,11 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 {
 	struct dataplane *dataplane = loop->dataplane;
 	struct loop_worker *own = &loop->workers[index];
+	bool naps = false;
 
 	own->loop = loop;
 	own->worker = dataplane->workers[index];
 	own->lcore = lcore;
-	own->sleeps = true;
 	own->ports = calloc(dataplane->port_count, sizeof(own->ports[0]));
 	own->waited = calloc(dataplane->port_count + 1, sizeof(own->waited[0]));
 	own->worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -142,18 +179,20 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 		if (port->owner != index)
 			continue;
 		fd = port->ops->wait_fd(port);
-		if (fd < 0)
-			own->sleeps = false;
+		naps = naps || fd < 0;
+		own->arms = own->arms || (fd >= 0 && port->ops->wait_arm != NULL);
 		own->waited[own->port_count] = (struct pollfd){.fd = fd, .events = POLLIN};
 		own->ports[own->port_count++] = port;
 	}
 	own->waited[own->port_count] =
 		(struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
+	idle_init(&own->idle, loop->mode, naps, rte_get_tsc_hz());
 	return 0;
 }
 
 int
-loop_start(struct dataplane *dataplane, const struct report *report, struct loop **out)
+loop_start(struct dataplane *dataplane, enum idle_mode idle, const struct report *report,
+	struct loop **out)
 {
 	struct loop *loop =
 		calloc(1, sizeof(*loop) + dataplane->worker_count * sizeof(loop->workers[0]));
@@ -162,6 +201,7 @@ loop_start(struct dataplane *dataplane, const struct report *report, struct loop
 
 	if (error == 0) {
 		loop->dataplane = dataplane;
+		loop->mode = idle;
 		loop->start_tsc = rte_rdtsc();
 		loop->ms_per_tsc = (uint64_t)(((unsigned __int128)1000 << 64) / rte_get_tsc_hz());
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The loop that a worker runs on its lcore, and how it falls asleep.
+ * The loop that a worker runs on its lcore, and how it falls asleep. When, says app/idle.h.
  */
 #pragma once
 
@@ -12,7 +12,8 @@ struct loop;
  * Start one loop per worker on the lcores after the main one.
  * @return 0 or -errno, reported
  */
-int loop_start(struct dataplane *dataplane, const struct report *report, struct loop **out);
+int loop_start(struct dataplane *dataplane, enum idle_mode idle, const struct report *report,
+	struct loop **out);
 
 /** The clock of the workers, milliseconds since they were started, modulo 2^32. */
 uint32_t loop_now(const struct loop *loop);

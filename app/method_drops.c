@@ -113,7 +113,7 @@ question_read(struct control_request *request, const json_t *params, struct ques
 		const char *name = json_string_value(qube);
 
 		for (uint16_t i = 0; name != NULL && i < policy->port_count; i++)
-			if (policy->ports[i].role == ROLE_QUBE &&
+			if (policy->ports[i].role != ROLE_UPLINK &&
 				strcmp(policy->qubes[policy->ports[i].qube].name, name) == 0)
 				question->port = i;
 		if (question->port == PORT_NONE) {

@@ -166,7 +166,7 @@ source_default(struct control_request *request, struct explain_question *questio
 	enum family family = question->family;
 	unsigned number = family == FAMILY_IPV4 ? 4 : 6;
 
-	if (port->role == ROLE_QUBE) {
+	if (port->role != ROLE_UPLINK) {
 		const struct qube *qube = &policy->qubes[port->qube];
 
 		question->source = qube->address[family];

@@ -143,7 +143,7 @@ port_qube(const struct writer *writer, unsigned port)
 {
 	const struct policy_port *own = &writer->policy->ports[port];
 
-	return own->role == ROLE_QUBE && own->qube < writer->policy->qube_count
+	return own->role != ROLE_UPLINK && own->qube < writer->policy->qube_count
 		       ? writer->policy->qubes[own->qube].name
 		       : "";
 }

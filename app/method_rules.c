@@ -6,6 +6,7 @@
 
 #include "app/method_change.h"
 #include "app/name_service.h"
+#include "conf/changes_file.h"
 
 /* Rules of one answer; more are asked for qube by qube. */
 #define LISTED_MAX 50000
@@ -247,7 +248,8 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 			"origin", none ? "none" : change_origin(rules.layer), "rules", list);
 
 	if (rules.layer == ORIGIN_KEPT)
-		json_object_set_new(object, "source", change_string(daemon->changes_path));
+		json_object_set_new(
+			object, "source", change_string(changes_file_path(daemon->kept)));
 	else if (rules.layer == ORIGIN_FILE && qube->rules_path != NULL)
 		json_object_set_new(object, "source", change_string(qube->rules_path));
 	if (rules.state == RULES_BAD && qube->rules_error != NULL)

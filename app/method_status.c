@@ -192,7 +192,7 @@ port_object(const struct daemon *daemon, unsigned index)
 	tally_port(dataplane, index, &sum);
 	text_set(object, "name", port->name);
 	if (conf != NULL) {
-		text_set(object, "role", conf->role == ROLE_UPLINK ? "uplink" : "qube");
+		text_set(object, "role", role_names[conf->role]);
 		text_set(object, "qube", conf->qube);
 		text_set(object, "device", device_text(conf, device, sizeof(device)));
 	}

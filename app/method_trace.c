@@ -209,7 +209,7 @@ port_find(const struct policy *policy, const char *name, bool qube)
 
 		if (!qube && strcmp(port->name, name) == 0)
 			return i;
-		if (qube && port->role == ROLE_QUBE &&
+		if (qube && port->role != ROLE_UPLINK &&
 			strcmp(policy->qubes[port->qube].name, name) == 0)
 			return i;
 	}

@@ -12,6 +12,7 @@
 #include "app/loop.h"
 #include "app/own_socket.h"
 #include "app/own_udp.h"
+#include "app/source_qubesdb.h"
 #include "conf/resolver.h"
 
 #define LOOK_SECONDS 1
@@ -21,8 +22,13 @@ struct name_service {
 	struct own_sockets *sockets;
 	struct resolver *resolver;
 	struct event *look;
-	name_publish_fn publish;
-	void *publish_context;
+	/* what stands in QubesDB, to be taken back when no rule names it any more */
+	unsigned published_count;
+	struct published {
+		enum family family;
+		union address address; /* of the qube */
+		char name[NAME_TEXT_SIZE];
+	} * published;
 	/* of every table, by qube: what names_entered said, so that most looks are short */
 	struct seen {
 		const struct names *names;
@@ -106,7 +112,7 @@ struct news {
 	uint16_t qube;
 	const struct rules *rules;
 	unsigned count;
-	uint16_t told[NAMES_MAX]; /* names that have some */
+	uint16_t told[QUBE_NAMES_MAX]; /* names that have some */
 };
 
 static void
@@ -131,23 +137,106 @@ news_hear(void *context, const struct name_address *address)
 				"qube", qube, "name", name, "address", text));
 	for (unsigned i = 0; i < news->count && !known; i++)
 		known = news->told[i] == address->id;
-	if (!known && news->count < NAMES_MAX)
+	if (!known && news->count < QUBE_NAMES_MAX)
 		news->told[news->count++] = address->id;
+}
+
+/* --- QubesDB --- */
+
+static struct published *
+published_find(const struct name_service *service, enum family family, const union address *address,
+	const char *name)
+{
+	for (unsigned i = 0; i < service->published_count; i++) {
+		struct published *published = &service->published[i];
+
+		if (published->family == family && address_equal(&published->address, address) &&
+			strcmp(published->name, name) == 0)
+			return published;
+	}
+	return NULL;
+}
+
+/* Remember that it stands there. @return false without memory: then it must not */
+static bool
+published_note(struct name_service *service, enum family family, const union address *address,
+	const char *name)
+{
+	struct published *more;
+
+	if (published_find(service, family, address, name) != NULL)
+		return true;
+	more = realloc(service->published, (service->published_count + 1) * sizeof(*more));
+	if (more == NULL)
+		return false;
+	service->published = more;
+	more += service->published_count++;
+	more->family = family;
+	more->address = *address;
+	snprintf(more->name, sizeof(more->name), "%s", name);
+	return true;
+}
+
+/* Every tree has the addresses of its own family, as in the rules it is made of. */
+static void
+publish(struct name_service *service, const struct qube *qube, const char *name)
+{
+	struct name_address addresses[NAME_ADDRESSES_MAX];
+	struct published_address published[NAME_ADDRESSES_MAX];
+	unsigned count = name_service_addresses(service->daemon, qube->rules, name, addresses);
+
+	for (unsigned family = 0; family < FAMILIES; family++) {
+		unsigned used = 0;
+
+		for (unsigned i = 0; i < count; i++)
+			if (addresses[i].family == (enum family)family)
+				published[used++] = (struct published_address){
+					addresses[i].family, addresses[i].address};
+		if (qube->has[family] && used != 0 &&
+			published_note(service, family, &qube->address[family], name))
+			source_qubesdb_names_publish(service->daemon, family,
+				&qube->address[family], name, published, used);
+	}
+}
+
+/* Whether a qube with that address has rules with that name. */
+static bool
+is_named(const struct policy *policy, const struct published *published)
+{
+	uint16_t qube;
+
+	return policy_owner(policy, published->family, &published->address, &qube) == OWNER_QUBE &&
+	       policy->qubes[qube].rules->name_index != NULL &&
+	       name_index_find(policy->qubes[qube].rules->name_index, published->name) != 0;
+}
+
+static void
+withdraw(struct name_service *service)
+{
+	const struct policy *policy = daemon_policy(service->daemon);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < service->published_count; i++) {
+		const struct published *published = &service->published[i];
+
+		if (is_named(policy, published))
+			service->published[kept++] = *published;
+		else
+			source_qubesdb_names_publish(service->daemon, published->family,
+				&published->address, published->name, NULL, 0);
+	}
+	service->published_count = kept;
 }
 
 static void
 qube_look(struct name_service *service, uint16_t qube, const struct rules *rules, uint32_t now_ms)
 {
-	struct name_address addresses[NAME_ADDRESSES_MAX];
 	struct news news = {.service = service, .qube = qube, .rules = rules};
 
 	names_news(rules->names, now_ms, news_hear, &news);
-	for (unsigned i = 0; service->publish != NULL && i < news.count; i++) {
-		const char *name = name_index_text(rules->name_index, news.told[i]);
-		unsigned count = name_service_addresses(service->daemon, rules, name, addresses);
-
-		service->publish(service->publish_context, qube, name, addresses, count);
-	}
+	for (unsigned i = 0; service->daemon->qubesdb != NULL && i < news.count; i++)
+		publish(service, &daemon_policy(service->daemon)->qubes[qube],
+			name_index_text(rules->name_index, news.told[i]));
 }
 
 static void
@@ -186,6 +275,7 @@ name_service_policy(struct name_service *service)
 	if (service == NULL || service->resolver == NULL)
 		return;
 	policy = daemon_policy(service->daemon);
+	withdraw(service);
 	for (unsigned i = 0; i < policy->qube_count; i++)
 		if (policy->qubes[i].rules->name_index != NULL)
 			count += policy->qubes[i].rules->name_index->count;
@@ -208,13 +298,6 @@ name_service_policy(struct name_service *service)
 		event_emit(service->daemon, "name",
 			json_pack("{s:s}", "text",
 				"out of memory: names of rules are not asked for as they should"));
-}
-
-void
-name_service_publish(struct name_service *service, name_publish_fn publish, void *context)
-{
-	service->publish = publish;
-	service->publish_context = context;
 }
 
 bool
@@ -279,5 +362,6 @@ name_service_free(struct name_service *service)
 	if (service == NULL)
 		return;
 	own_sockets_free(service->sockets);
+	free(service->published);
 	free(service);
 }

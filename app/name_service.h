@@ -30,15 +30,6 @@ void name_service_free(struct name_service *service);
 /** Another policy is in force. NULL is fine. */
 void name_service_policy(struct name_service *service);
 
-/**
- * Have told which addresses a name of a qube has, whenever there is a new one.
- * @param qube its index in the policy in force
- * @param addresses those that open flows now, of both families; IPv4 first
- */
-typedef void (*name_publish_fn)(void *context, uint16_t qube, const char *name,
-	const struct name_address *addresses, unsigned count);
-void name_service_publish(struct name_service *service, name_publish_fn publish, void *context);
-
 /** What the addresses of a name are. @return how many, at most NAME_ADDRESSES_MAX */
 unsigned name_service_addresses(const struct daemon *daemon, const struct rules *rules,
 	const char *name, struct name_address *addresses);

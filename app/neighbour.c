@@ -332,6 +332,17 @@ neighbour_state_next(const struct neighbour_table *table, uint16_t index, uint32
 	return state;
 }
 
+uint32_t
+neighbour_confirm_due_ms(const struct neighbour_table *table, uint16_t index, uint32_t now_ms)
+{
+	const struct entry *entry = &table->entries[index];
+	uint32_t passed_ms = now_ms - atomic_load(&entry->confirmed_ms);
+
+	if (table->automatic || link_state(atomic_load(&entry->link)) != NEIGHBOUR_REACHABLE)
+		return CONFIRM_MS;
+	return passed_ms < CONFIRM_MS ? CONFIRM_MS - passed_ms : 0;
+}
+
 bool
 neighbour_should_confirm(struct neighbour_table *table, uint16_t index, uint32_t now_ms)
 {

@@ -84,3 +84,7 @@ enum neighbour_state neighbour_state_next(
  * second until the neighbour confirms itself; after three the entry is INCOMPLETE again.
  */
 bool neighbour_should_confirm(struct neighbour_table *table, uint16_t index, uint32_t now_ms);
+
+/** In how many ms it is to be asked that again, at the soonest. */
+uint32_t neighbour_confirm_due_ms(
+	const struct neighbour_table *table, uint16_t index, uint32_t now_ms);

@@ -28,6 +28,9 @@
 #include "nat/icmp.h"
 #include "nat/steer.h"
 
+/* Packets wait for neighbours, who answer to any worker. */
+#define HELD_LOOK_MS 100
+
 /* Exits. */
 
 void
@@ -337,6 +340,9 @@ local_burst(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 		struct rte_mbuf *mbuf = burst[i];
 		const struct packet *packet = packet_of(mbuf);
 
+		if (unlikely((packet->flags & PACKET_CONFIGURING) != 0) &&
+			configure_take(worker, mbuf))
+			continue;
 		if (unlikely((packet->flags & PACKET_ICMP_ERROR) != 0)) {
 			enum reason reason = pipeline_relate(worker->policy, mbuf);
 
@@ -545,6 +551,35 @@ service_call(struct worker *worker)
 	atomic_store_explicit(&worker->call_done, call, memory_order_release);
 	written = write(worker->call_done_fd, &one, sizeof(one));
 	(void)written; /* fails only when the counter is full, and then it is readable */
+}
+
+/* A second that service_neighbours lets pass, and then as long as it takes. */
+static uint32_t
+neighbours_due_ms(const struct worker *worker)
+{
+	const struct neighbour_table *neighbours =
+		worker->dataplane->ports[worker->policy->uplink].neighbours;
+	uint32_t pause_ms = time_after_ms(worker->housekeeping_ms, worker->now_ms)
+				    ? worker->housekeeping_ms + 1 - worker->now_ms
+				    : 0;
+	uint32_t due_ms = UINT32_MAX;
+
+	if (worker->index != 0)
+		return due_ms;
+	for (uint16_t i = 0; i < NEIGHBOUR_PINNED; i++)
+		due_ms = RTE_MIN(due_ms, neighbour_confirm_due_ms(neighbours, i, worker->now_ms));
+	return RTE_MAX(due_ms, pause_ms);
+}
+
+uint32_t
+dataplane_due_ms(const struct worker *worker, uint32_t most_ms)
+{
+	uint32_t due_ms = RTE_MIN(most_ms, neighbours_due_ms(worker));
+
+	if (worker->held_count > 0)
+		due_ms = RTE_MIN(due_ms, (uint32_t)HELD_LOOK_MS);
+	due_ms = flow_due_ms(worker->flows, worker->now_ms, due_ms);
+	return fragment_due_ms(worker->fragments, worker->now_ms, due_ms);
 }
 
 unsigned

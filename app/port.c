@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which kind of port a device is; the rest is in port_kernel.c and port_ethdev.c. */
+/* Which kind of port a device is; the rest is in files of their own. */
 #include "app/port.h"
 
 #include <errno.h>
@@ -15,6 +15,8 @@ port_open(struct port *port, const struct conf_port *conf, const struct port_set
 	case DEVICE_PCI:
 	case DEVICE_DPDK:
 		return port_ethdev_open(port, conf, setup);
+	case DEVICE_TAP:
+		return port_tap_open(port, conf->argument, setup);
 	}
 	return -EINVAL;
 }

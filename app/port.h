@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports: where frames come from and go to. One interface, three kinds:
+ * Ports: where frames come from and go to. One interface, four kinds:
  *
  *	port_kernel.c  kernel:IFNAME, an AF_PACKET ring with PACKET_VNET_HDR
+ *	port_tap.c     tap:IFNAME, a TAP device for our own kernel
  *	port_ethdev.c  pci:ADDRESS and dpdk:DEVARGS, any DPDK ethdev
  *	port_replay.c  captures, for sluice-replay
  *
@@ -32,6 +33,12 @@ struct port_ops {
 		struct port *port, unsigned worker, struct rte_mbuf **burst, uint16_t count);
 	/* Descriptor that becomes readable when frames wait; -1 when the port must be polled. */
 	int (*wait_fd)(const struct port *port);
+	/*
+	 * Have the descriptor become readable with the next frame, or no more. Frames that came
+	 * before may not count: look once more before waiting. -errno: poll instead. NULL: it
+	 * always does. Owner worker only.
+	 */
+	int (*wait_arm)(struct port *port, bool arm);
 	/* Whether its device is there and has a link. Control thread. NULL: always. */
 	bool (*link_up)(const struct port *port);
 	void (*close)(struct port *port);
@@ -65,5 +72,6 @@ struct port {
 int port_open(struct port *port, const struct conf_port *conf, const struct port_setup *setup);
 
 int port_kernel_open(struct port *port, const char *ifname, const struct port_setup *setup);
+int port_tap_open(struct port *port, const char *ifname, const struct port_setup *setup);
 int port_ethdev_open(
 	struct port *port, const struct conf_port *conf, const struct port_setup *setup);

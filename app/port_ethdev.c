@@ -6,6 +6,9 @@
  * One receive queue, read by the port's owner. As many transmit queues as there are workers, or as
  * the device has; where workers share one, a lock that is almost always free guards it.
  *
+ * The owner sleeps until the device interrupts, where device and driver can do that per queue
+ * (PCI devices bound to vfio-pci, net_tap, net_virtio_user, net_memif); else it must be polled.
+ *
  * Offloads are used where the device offers them and done in software where it does not:
  *
  *	owed by a frame			offered				otherwise
@@ -24,6 +27,8 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include <rte_bus.h>
 #include <rte_dev.h>
@@ -53,6 +58,7 @@ struct ethdev {
 	bool reaches_pool_only; /* hardware: external buffers must be copied */
 	bool partial_known;     /* RX_L4_CKSUM_NONE means what we mean by it */
 	bool probed;            /* by us, so ours to remove */
+	int wait_fd;            /* epoll over its receive interrupt; -1: has none */
 	uint32_t frame_max;     /* bytes, header included, without segmentation */
 	uint64_t tx_offloads;
 	struct rte_mempool *pool;
@@ -112,8 +118,48 @@ ethdev_rx_burst(struct port *port, struct rte_mbuf **burst, uint16_t count)
 static int
 ethdev_wait_fd(const struct port *port)
 {
-	(void)port;
-	return -1;
+	return ((const struct ethdev *)port->driver)->wait_fd;
+}
+
+/*
+ * Interrupts leave their mark in the descriptor, also while we poll: it is taken away first, or the
+ * next wait would not be one. A driver that has a descriptor, but nothing to switch, always tells.
+ */
+static int
+ethdev_wait_arm(struct port *port, bool arm)
+{
+	struct ethdev *ethdev = port->driver;
+	struct rte_epoll_event event;
+	int error;
+
+	(void)rte_epoll_wait(ethdev->wait_fd, &event, 1, 0);
+	error = arm ? rte_eth_dev_rx_intr_enable(ethdev->port_id, 0)
+		    : rte_eth_dev_rx_intr_disable(ethdev->port_id, 0);
+	return error == -ENOTSUP ? 0 : error;
+}
+
+/* Without interrupts the port must be polled. */
+static void
+interrupt_open(struct ethdev *ethdev)
+{
+	ethdev->wait_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (ethdev->wait_fd < 0)
+		return;
+	if (rte_eth_dev_rx_intr_ctl_q(
+		    ethdev->port_id, 0, ethdev->wait_fd, RTE_INTR_EVENT_ADD, NULL) != 0) {
+		close(ethdev->wait_fd);
+		ethdev->wait_fd = -1;
+	}
+}
+
+static void
+interrupt_close(struct ethdev *ethdev)
+{
+	if (ethdev->wait_fd < 0)
+		return;
+	(void)rte_eth_dev_rx_intr_ctl_q(
+		ethdev->port_id, 0, ethdev->wait_fd, RTE_INTR_EVENT_DEL, NULL);
+	close(ethdev->wait_fd);
 }
 
 /* ---- send ------------------------------------------------------------------------------- */
@@ -303,6 +349,7 @@ ethdev_close(struct port *port)
 	if (ethdev == NULL)
 		return;
 	port->driver = NULL;
+	interrupt_close(ethdev);
 	if (rte_eth_dev_info_get(ethdev->port_id, &info) == 0) {
 		(void)rte_eth_dev_stop(ethdev->port_id);
 		(void)rte_eth_dev_close(ethdev->port_id);
@@ -351,10 +398,15 @@ device_find(const struct port *port, const struct conf_port *conf, const struct 
 	return -ENODEV;
 }
 
+/*
+ * @param senders who want a transmit queue of their own
+ * @param interrupt whether it shall tell when frames arrive
+ */
 static int
-device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *setup)
+device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *setup,
+	unsigned senders, bool interrupt)
 {
-	struct rte_eth_conf conf = {0};
+	struct rte_eth_conf conf = {.intr_conf.rxq = interrupt};
 	struct rte_eth_dev_info info;
 	struct rte_ether_addr mac;
 	uint16_t rx_descriptors = DESCRIPTORS;
@@ -376,8 +428,7 @@ device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *
 	ethdev->reaches_pool_only = strcmp(rte_bus_name(rte_dev_bus(info.device)), "vdev") != 0;
 	ethdev->partial_known = strstr(info.driver_name, "virtio") != NULL ||
 				strstr(info.driver_name, "vhost") != NULL;
-	ethdev->queues =
-		(uint16_t)RTE_MAX(1u, RTE_MIN(setup->workers, (unsigned)info.max_tx_queues));
+	ethdev->queues = (uint16_t)RTE_MAX(1u, RTE_MIN(senders, (unsigned)info.max_tx_queues));
 	ethdev->shared = ethdev->queues < setup->workers;
 	ethdev->tx_offloads = info.tx_offload_capa &
 			      (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
@@ -421,6 +472,26 @@ device_start(struct port *port, struct ethdev *ethdev, const struct port_setup *
 	return error;
 }
 
+/*
+ * Whether a device has interrupts, with the driver it is bound to, shows when it starts; so does
+ * whether it wants as many queues for receiving as for sending (net_tap).
+ */
+static int
+device_start_somehow(struct port *port, struct ethdev *ethdev, const struct port_setup *setup)
+{
+	const unsigned senders[] = {setup->workers, 1};
+	int error = -EINVAL;
+
+	for (unsigned i = 0; i < RTE_DIM(senders) && error != 0; i++) {
+		error = device_start(port, ethdev, setup, senders[i], true);
+		if (error == 0)
+			interrupt_open(ethdev);
+		else
+			error = device_start(port, ethdev, setup, senders[i], false);
+	}
+	return error;
+}
+
 static bool
 ethdev_link_up(const struct port *port)
 {
@@ -436,6 +507,7 @@ static const struct port_ops ethdev_ops = {
 	.rx_burst = ethdev_rx_burst,
 	.tx_burst = ethdev_tx_burst,
 	.wait_fd = ethdev_wait_fd,
+	.wait_arm = ethdev_wait_arm,
 	.link_up = ethdev_link_up,
 	.close = ethdev_close,
 };
@@ -451,13 +523,14 @@ port_ethdev_open(struct port *port, const struct conf_port *conf, const struct p
 	if (ethdev == NULL)
 		return -ENOMEM;
 	ethdev->pool = setup->pool;
+	ethdev->wait_fd = -1;
 	error = device_find(port, conf, setup, &ethdev->port_id, &ethdev->probed);
 	if (error != 0) {
 		rte_free(ethdev);
 		return error;
 	}
 	port->driver = ethdev;
-	error = device_start(port, ethdev, setup);
+	error = device_start_somehow(port, ethdev, setup);
 	if (error != 0) {
 		report_line(setup->report, "port %s: device %s: cannot be started: %s", port->name,
 			conf->argument, strerror(-error));

@@ -32,10 +32,8 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/if_arp.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -46,21 +44,14 @@
 #include <unistd.h>
 
 #include <rte_ether.h>
-#include <rte_ip.h>
 #include <rte_malloc.h>
-#include <rte_tcp.h>
-#include <rte_udp.h>
 
 #include "app/quiet.h"
+#include "app/vnet.h"
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
 #endif
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
-
-#define VNET_SIZE sizeof(struct virtio_net_hdr)
 
 /* What the kernel puts in front of a frame: TPACKET_ALIGN(header + sockaddr + 16) + vnet - 14. */
 #define SLOT_OVERHEAD (TPACKET_ALIGN(TPACKET2_HDRLEN + 16) + VNET_SIZE - ETH_HLEN)
@@ -119,6 +110,7 @@ struct kernel_port {
 	struct slot *slot; /* of the large ring */
 	int wait_fd;       /* epoll over both rings */
 	unsigned ifindex;  /* names may change hands, this does not */
+	char ifname[IFNAMSIZ];
 	struct rte_mempool *pool;
 	unsigned empty_polls;
 	unsigned workers;
@@ -187,123 +179,6 @@ kernel_next(struct kernel_port *kernel, bool *is_large)
 	return small;
 }
 
-/* Where the transport header of an ordinary frame starts; 0 for everything out of the ordinary. */
-static uint32_t
-plain_l4_offset(const uint8_t *frame, uint32_t length, uint8_t *protocol, bool *is_ipv6)
-{
-	const struct rte_ether_hdr *ethernet = (const void *)frame;
-
-	if (length < sizeof(*ethernet) + sizeof(struct rte_ipv4_hdr))
-		return 0;
-	if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4)) {
-		const struct rte_ipv4_hdr *ip = (const void *)(ethernet + 1);
-
-		*protocol = ip->next_proto_id;
-		*is_ipv6 = false;
-		if ((ip->fragment_offset &
-			    RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0)
-			return 0;
-		return (uint32_t)(sizeof(*ethernet) + rte_ipv4_hdr_len(ip));
-	}
-	if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6) &&
-		length >= sizeof(*ethernet) + sizeof(struct rte_ipv6_hdr)) {
-		const struct rte_ipv6_hdr *ip = (const void *)(ethernet + 1);
-
-		*protocol = ip->proto;
-		*is_ipv6 = true;
-		return sizeof(*ethernet) + sizeof(*ip);
-	}
-	return 0;
-}
-
-static bool
-protocol_checksum_offset(uint8_t protocol, uint32_t *offset)
-{
-	if (protocol == IPPROTO_TCP)
-		*offset = offsetof(struct rte_tcp_hdr, cksum);
-	else if (protocol == IPPROTO_UDP)
-		*offset = offsetof(struct rte_udp_hdr, dgram_cksum);
-	else
-		return false;
-	return true;
-}
-
-/* Finish a checksum at any place, for frames whose transport header is not where we promise. */
-static bool
-complete_anywhere(uint8_t *frame, uint32_t length, uint32_t start, uint32_t offset)
-{
-	uint16_t sum;
-
-	if (start >= length || offset + sizeof(sum) > length - start)
-		return false;
-	sum = (uint16_t)~rte_raw_cksum(frame + start, length - start);
-	if (sum == 0)
-		sum = 0xffff;
-	memcpy(frame + start + offset, &sum, sizeof(sum));
-	return true;
-}
-
-/* What a big frame without NEEDS_CSUM (a NIC's LRO) lacks to look like every other one. */
-static void
-store_pseudo_header_sum(
-	uint8_t *frame, uint32_t length, uint32_t l4, uint32_t offset, uint8_t protocol, bool ipv6)
-{
-	uint32_t addresses = ipv6 ? 32 : 8;
-	uint32_t first = ETH_HLEN + (ipv6 ? offsetof(struct rte_ipv6_hdr, src_addr)
-					  : offsetof(struct rte_ipv4_hdr, src_addr));
-	uint32_t sum = rte_raw_cksum(frame + first, addresses);
-	uint16_t folded;
-
-	sum += rte_cpu_to_be_16(protocol) + rte_cpu_to_be_16((uint16_t)(length - l4));
-	sum = (sum & 0xffff) + (sum >> 16);
-	folded = (uint16_t)((sum & 0xffff) + (sum >> 16));
-	memcpy(frame + l4 + offset, &folded, sizeof(folded));
-}
-
-/*
- * Turn a virtio_net_hdr into mbuf flags, repairing what they cannot express.
- * @return false when the frame is nothing that could be forwarded rightly
- */
-static bool
-frame_offloads(
-	struct rte_mbuf *mbuf, uint8_t *frame, uint32_t length, const struct virtio_net_hdr *vnet)
-{
-	uint8_t type = vnet->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
-	bool needs = (vnet->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0;
-	bool is_ipv6 = false;
-	uint8_t protocol = 0;
-	uint32_t offset;
-	uint32_t l4;
-
-	if (!needs && type == VIRTIO_NET_HDR_GSO_NONE)
-		return true;
-	l4 = plain_l4_offset(frame, length, &protocol, &is_ipv6);
-	if (l4 != 0 && (!protocol_checksum_offset(protocol, &offset) || l4 + offset + 2 > length))
-		l4 = 0;
-	if (l4 != 0 && needs && (vnet->csum_start != l4 || vnet->csum_offset != offset))
-		l4 = 0;
-	if (type == VIRTIO_NET_HDR_GSO_NONE) {
-		if (l4 == 0)
-			/* A CRC (SCTP) is not ours to make: that needs another polynomial. */
-			return protocol != IPPROTO_SCTP &&
-			       complete_anywhere(
-				       frame, length, vnet->csum_start, vnet->csum_offset);
-		mbuf->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
-		return true;
-	}
-	if (l4 == 0 || vnet->gso_size == 0)
-		return false;
-	if (!(type == VIRTIO_NET_HDR_GSO_TCPV4 && protocol == IPPROTO_TCP && !is_ipv6) &&
-		!(type == VIRTIO_NET_HDR_GSO_TCPV6 && protocol == IPPROTO_TCP && is_ipv6) &&
-		!(type == VIRTIO_NET_HDR_GSO_UDP_L4 && protocol == IPPROTO_UDP))
-		return false;
-	if (!needs)
-		store_pseudo_header_sum(frame, length, l4, offset, protocol, is_ipv6);
-	mbuf->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_NONE | RTE_MBUF_F_RX_LRO;
-	mbuf->tso_segsz = vnet->gso_size;
-	return true;
-}
-
 /* The kernel keeps the tag beside the frame; whoever judges the frame must see it. */
 static void
 vlan_restore(const struct tpacket2_hdr *header, uint8_t **frame, uint32_t *length)
@@ -363,7 +238,7 @@ frame_receive(struct kernel_port *kernel, struct tpacket2_hdr *header, struct sl
 		goto drop;
 	if ((header->tp_status & TP_STATUS_VLAN_VALID) != 0)
 		vlan_restore(header, &frame, &length);
-	if (!frame_offloads(mbuf, frame, length, &vnet))
+	if (!vnet_take(mbuf, frame, length, &vnet))
 		goto drop;
 	if (slot != NULL) {
 		if (!slot_attach(kernel, slot, mbuf, frame, length))
@@ -470,35 +345,6 @@ kernel_wait_fd(const struct port *port)
 }
 
 /* ---- send ------------------------------------------------------------------------------- */
-
-static inline void
-vnet_fill(struct virtio_net_hdr *vnet, const struct rte_mbuf *mbuf, const struct packet *packet)
-{
-	bool is_udp = packet->tuple.protocol == IPPROTO_UDP;
-
-	memset(vnet, 0, sizeof(*vnet));
-	if ((mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE) {
-		vnet->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		vnet->csum_start = packet->l4_offset;
-		vnet->csum_offset = is_udp ? offsetof(struct rte_udp_hdr, dgram_cksum)
-					   : offsetof(struct rte_tcp_hdr, cksum);
-	}
-	if ((mbuf->ol_flags & RTE_MBUF_F_RX_LRO) == 0)
-		return;
-	vnet->hdr_len = packet->payload_offset;
-	vnet->gso_size = mbuf->tso_segsz;
-	if (is_udp) {
-		vnet->gso_type = VIRTIO_NET_HDR_GSO_UDP_L4;
-		return;
-	}
-	vnet->gso_type = packet->tuple.family == FAMILY_IPV4 ? VIRTIO_NET_HDR_GSO_TCPV4
-							     : VIRTIO_NET_HDR_GSO_TCPV6;
-	/* RFC 3168: CWR goes out once, on the first segment; the kernel must be told to see to it
-	 */
-	if ((packet_header(mbuf, packet->l4_offset, const struct rte_tcp_hdr *)->tcp_flags &
-		    RTE_TCP_CWR_FLAG) != 0)
-		vnet->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
-}
 
 /* @return false when the frame has more pieces than there is room for */
 static bool
@@ -616,6 +462,7 @@ kernel_close(struct port *port)
 	if (kernel == NULL)
 		return;
 	port->driver = NULL;
+	quiet_end(kernel->ifname);
 	for (unsigned i = 0; i < kernel->workers; i++)
 		if (kernel->sender[i].fd >= 0)
 			close(kernel->sender[i].fd);
@@ -879,8 +726,11 @@ port_kernel_open(struct port *port, const char *ifname, const struct port_setup 
 	}
 	kernel = rte_zmalloc("port", sizeof(*kernel) + setup->workers * sizeof(kernel->sender[0]),
 		RTE_CACHE_LINE_SIZE);
-	if (kernel == NULL)
+	if (kernel == NULL) {
+		quiet_end(ifname);
 		return -ENOMEM;
+	}
+	snprintf(kernel->ifname, sizeof(kernel->ifname), "%s", ifname);
 	kernel->small.fd = -1;
 	kernel->large.fd = -1;
 	kernel->wait_fd = -1;

@@ -10,37 +10,42 @@
  *	when somebody flushes the ruleset
  *
  * Both stay when sluice ends or dies: an interface without sluice passes nothing. Whoever wants
- * it back for the kernel deletes the chain (`nft delete table netdev sluice`).
+ * it back for the kernel says `sluiced --release`.
  *
- * Addresses are not removed but refused: an address means that somebody else uses the interface,
- * and taking it away could cut off the administrator who made the mistake.
+ * While sluice runs, what somebody changes of all this is put right (app/quiet_watch.c says when).
+ * Addresses are refused at the start: an address means that somebody else uses the interface, and
+ * taking it away could cut off the administrator who made the mistake. One that comes later is of
+ * no use to anybody, because the kernel hears nothing there, but the kernel would send from it
+ * past all rules: it is removed.
  */
 #include "app/quiet.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#include <nftables/libnftables.h>
+#include "app/quiet_address.h"
+#include "app/quiet_rules.h"
+#include "app/quiet_settings.h"
 
-/* What each interface has under /proc/sys/net, and what it must say. */
-static const struct {
-	const char *tree;
-	const char *name;
-	const char *value;
-} settings[] = {
-	{"ipv6", "disable_ipv6", "1"}, /* also takes the link-local address away */
-	{"ipv4", "forwarding", "0"}, {"ipv4", "arp_ignore", "8"}, /* answer for no local address */
-};
+/* The interfaces that are ours. */
+static struct held {
+	struct held *next;
+	char ifname[IFNAMSIZ];
+	unsigned uses;
+	int claim;   /* socket that nobody else can have while we live */
+	char *rules; /* what nft says of the chain that was made */
+} * interfaces;
 
 /*
  * The name becomes part of paths and of nftables text, so only what needs no quoting in either is
@@ -137,93 +142,291 @@ quiet_check(const char *ifname, char *error, size_t error_size)
 	return result;
 }
 
-/* @return 0, also when the kernel lacks the setting (then there is nothing to silence) */
-static int
-setting_write(const char *path, const char *value, char *error, size_t error_size)
-{
-	char present[16] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int result = 0;
+/* ---- whose it is */
 
-	if (fd < 0 && errno == ENOENT)
-		return 0;
-	/* Written only where it differs: somebody may have set it before making /proc read-only. */
-	if (fd >= 0) {
-		if (read(fd, present, sizeof(present) - 1) > 0)
-			present[strcspn(present, "\n")] = '\0';
-		close(fd);
-	}
-	if (strcmp(present, value) == 0)
-		return 0;
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, value, strlen(value)) < 0) {
-		result = -errno;
-		snprintf(error, error_size, "cannot write %s to %s: %s", value, path,
-			strerror(-result));
-	}
+static struct held *
+held_find(const char *ifname)
+{
+	struct held *held = interfaces;
+
+	while (held != NULL && strcmp(held->ifname, ifname) != 0)
+		held = held->next;
+	return held;
+}
+
+/*
+ * A socket's name without a file lives in the network namespace, as the interface does, and ends
+ * with its process, however that ends.
+ * @return a descriptor, -EBUSY when another process has it, -errno
+ */
+static int
+claim_take(const char *ifname, char *error, size_t error_size)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int result;
+
+	snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "sluice/port/%s", ifname);
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&name,
+			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+					   strlen(name.sun_path + 1))) == 0)
+		return fd;
+	result = errno == EADDRINUSE ? -EBUSY : -errno;
 	if (fd >= 0)
 		close(fd);
+	if (result == -EBUSY)
+		snprintf(error, error_size, "a sluiced that runs has %s", ifname);
+	else
+		snprintf(error, error_size, "cannot claim %s: %s", ifname, strerror(-result));
 	return result;
 }
 
-/* Cut a text of several lines after the first: a report is one line. */
-static const char *
-first_line(const char *text, char *line, size_t size)
+static void
+held_free(struct held *held)
 {
-	snprintf(line, size, "%s", text != NULL ? text : "");
-	line[strcspn(line, "\n")] = '\0';
-	return line;
+	struct held **link = &interfaces;
+
+	while (*link != held)
+		link = &(*link)->next;
+	*link = held->next;
+	close(held->claim);
+	free(held->rules);
+	free(held);
 }
 
 static int
-ingress_drop(const char *ifname, char *error, size_t error_size)
+held_new(const char *ifname, struct held **out, char *error, size_t error_size)
 {
-	char line[128];
-	char command[256];
-	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
-	int result = 0;
+	int claim = claim_take(ifname, error, error_size);
+	struct held *held;
 
-	if (nft == NULL) {
-		snprintf(error, error_size, "libnftables does not start");
+	if (claim < 0)
+		return claim;
+	held = calloc(1, sizeof(*held));
+	if (held == NULL) {
+		close(claim);
+		snprintf(error, error_size, "out of memory");
 		return -ENOMEM;
 	}
-	/*
-	 * "add" is silent about what exists already. One transaction: a chain never exists without
-	 * its policy.
-	 */
-	snprintf(command, sizeof(command),
-		"add table netdev sluice\n"
-		"add chain netdev sluice port-%s { type filter hook ingress device \"%s\" "
-		"priority -500; policy drop; }\n",
-		ifname, ifname);
-	if (nft_ctx_buffer_error(nft) != 0 || nft_ctx_buffer_output(nft) != 0 ||
-		nft_run_cmd_from_buffer(nft, command) != 0) {
-		snprintf(error, error_size,
-			"cannot make the kernel drop what arrives on %s: nftables: %s (is "
-			"nf_tables in this kernel, and CAP_NET_ADMIN ours?)",
-			ifname, first_line(nft_ctx_get_error_buffer(nft), line, sizeof(line)));
-		result = -ENOTSUP;
-	}
-	nft_ctx_free(nft);
-	return result;
+	snprintf(held->ifname, sizeof(held->ifname), "%s", ifname);
+	held->claim = claim;
+	held->next = interfaces;
+	interfaces = held;
+	*out = held;
+	return 0;
+}
+
+void
+quiet_keep_in(const char *state_dir)
+{
+	settings_keep_in(state_dir);
+}
+
+bool
+quiet_has(const char *ifname)
+{
+	return held_find(ifname) != NULL;
+}
+
+const char *
+quiet_find(unsigned ifindex)
+{
+	char ifname[IFNAMSIZ];
+	const struct held *held =
+		if_indextoname(ifindex, ifname) != NULL ? held_find(ifname) : NULL;
+
+	return held != NULL ? held->ifname : NULL;
+}
+
+/* ---- from here on the kernel is deaf */
+
+/* Have the chain, and remember how it looks. */
+static int
+rules_put(struct held *held, char *error, size_t error_size)
+{
+	int result = rules_drop(held->ifname, error, error_size);
+	char *listing;
+
+	if (result != 0)
+		return result;
+	listing = rules_list();
+	free(held->rules);
+	held->rules = listing != NULL ? rules_extract(listing, held->ifname) : NULL;
+	free(listing);
+	if (held->rules != NULL)
+		return 0;
+	snprintf(error, error_size, "nftables does not show the chain of %s", held->ifname);
+	return -ENOTSUP;
 }
 
 int
 quiet_start(const char *ifname, char *error, size_t error_size)
 {
+	struct held *held;
+	int result = 0;
+
 	if (!name_is_plain(ifname)) {
 		snprintf(error, error_size, "\"%s\" is no usable interface name", ifname);
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-		char path[128];
-		int result;
+	held = held_find(ifname);
+	if (held == NULL)
+		result = held_new(ifname, &held, error, error_size);
+	if (result != 0)
+		return result;
+	settings_note(ifname);
+	result = settings_quiet(ifname, NULL, NULL, error, error_size);
+	if (result == 0)
+		result = rules_put(held, error, error_size);
+	if (result == 0)
+		held->uses++;
+	else if (held->uses == 0)
+		held_free(held);
+	return result;
+}
 
-		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", settings[i].tree,
-			ifname, settings[i].name);
-		result = setting_write(path, settings[i].value, error, error_size);
-		if (result != 0)
-			return result;
+void
+quiet_end(const char *ifname)
+{
+	struct held *held = held_find(ifname);
+	char error[256];
+
+	if (held == NULL || --held->uses != 0)
+		return;
+	held_free(held);
+	if (if_nametoindex(ifname) != 0)
+		return;
+	/* Names of vifs do not come again soon: nothing must be left for each of them. */
+	settings_forget(ifname);
+	(void)rules_delete(ifname, error, sizeof(error));
+}
+
+/* ---- and stays so */
+
+struct look {
+	quiet_told_fn told;
+	void *context;
+	const char *ifname;
+};
+
+static void
+setting_told(void *context, const char *setting, const char *was, const char *error)
+{
+	const struct look *look = context;
+	char what[160];
+
+	snprintf(what, sizeof(what), "%s=%s", setting, was);
+	look->told(look->context, look->ifname, what, error);
+}
+
+static bool
+address_ours(void *context, unsigned ifindex)
+{
+	(void)context;
+	return quiet_find(ifindex) != NULL;
+}
+
+static void
+address_told(void *context, unsigned ifindex, const char *address, const char *error)
+{
+	const struct look *look = context;
+	const char *ifname = quiet_find(ifindex);
+	char what[80];
+
+	snprintf(what, sizeof(what), "address %s", address);
+	if (ifname != NULL)
+		look->told(look->context, ifname, what, error);
+}
+
+static void
+rules_look(const struct look *look, struct held *held, const char *listing)
+{
+	char *present = rules_extract(listing, held->ifname);
+	char error[256] = "";
+	const char *what = present == NULL ? "nftables chain deleted" : "nftables chain changed";
+
+	if (present == NULL || held->rules == NULL || strcmp(present, held->rules) != 0) {
+		int result = rules_put(held, error, sizeof(error));
+
+		look->told(look->context, held->ifname, what, result != 0 ? error : NULL);
 	}
-	return ingress_drop(ifname, error, error_size);
+	free(present);
+}
+
+void
+quiet_look(quiet_told_fn told, void *context)
+{
+	struct look look = {.told = told, .context = context};
+	char *listing;
+	char error[256];
+
+	if (interfaces == NULL)
+		return;
+	/* The strongest first. */
+	listing = rules_list();
+	for (struct held *held = interfaces; held != NULL; held = held->next) {
+		look.ifname = held->ifname;
+		/* one that is gone has taken all with it */
+		if (if_nametoindex(held->ifname) == 0)
+			continue;
+		if (listing != NULL)
+			rules_look(&look, held, listing);
+		(void)settings_quiet(held->ifname, setting_told, &look, error, sizeof(error));
+	}
+	free(listing);
+	(void)addresses_remove(address_ours, address_told, &look);
+}
+
+/* ---- until somebody asks for it */
+
+struct sought {
+	const char *ifname;
+	bool found;
+};
+
+static void
+sought_compare(void *context, const char *ifname)
+{
+	struct sought *sought = context;
+
+	sought->found |= strcmp(sought->ifname, ifname) == 0;
+}
+
+int
+quiet_release(const char *ifname, char *error, size_t error_size)
+{
+	struct sought sought = {.ifname = ifname};
+	int claim, result;
+
+	if (!name_is_plain(ifname)) {
+		snprintf(error, error_size, "\"%s\" is no usable interface name", ifname);
+		return -EINVAL;
+	}
+	claim = claim_take(ifname, error, error_size);
+	if (claim < 0)
+		return claim;
+	quiet_each(sought_compare, &sought);
+	if (!sought.found) {
+		close(claim);
+		snprintf(error, error_size,
+			"sluice has not taken it, there is nothing to give back");
+		return -ENOENT;
+	}
+	/* As long as anything of it fails, the chain stands. */
+	result = settings_restore(ifname, error, error_size);
+	if (result == 0)
+		result = rules_delete(ifname, error, error_size);
+	close(claim);
+	return result;
+}
+
+void
+quiet_each(void (*found)(void *context, const char *ifname), void *context)
+{
+	char *listing = rules_list();
+
+	if (listing != NULL)
+		rules_each(listing, found, context);
+	free(listing);
+	settings_each(found, context);
 }

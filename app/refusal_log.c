@@ -200,7 +200,7 @@ refusal_log_take(struct refusal_log *log, const struct policy *policy, uint16_t 
 	struct refusal *last = NULL;
 	bool alike = true;
 
-	if (details[reason] == DETAIL_NOTHING || policy->ports[port].role != ROLE_QUBE)
+	if (details[reason] == DETAIL_NOTHING || policy->ports[port].role == ROLE_UPLINK)
 		return;
 	for (unsigned i = 0; i < count; i++) {
 		struct packet_summary summary = seen[i].summary;

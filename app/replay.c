@@ -759,6 +759,8 @@ replay_run(struct replay *replay)
 		return status;
 	if (replay->options.workers != 0)
 		replay->conf->workers = replay->options.workers;
+	else if (replay->conf->workers_automatic)
+		replay->conf->workers = 1; /* the same on every machine */
 	if ((status = inputs_resolve(replay)) < 0 || (status = inputs_open(replay)) < 0 ||
 		(status = eal_start("sluice-replay", replay->conf, true, &replay->report)) < 0 ||
 		(status = dataplane_start(replay)) < 0 || (status = mtus_set(replay)) < 0 ||

@@ -132,9 +132,9 @@ reply_error(struct worker *worker, const struct rte_mbuf *mbuf, enum answer answ
 	if (answer == ANSWER_SILENCE || packet->kind != PACKET_IP ||
 		(packet->flags & PACKET_ICMP_ERROR) != 0)
 		return;
-	if (in->role == ROLE_QUBE ? !policy->has_gateway[family] : !in->has[family])
+	if (in->role != ROLE_UPLINK ? !policy->has_gateway[family] : !in->has[family])
 		return;
-	source = in->role == ROLE_QUBE ? &policy->gateway[family] : &in->address[family];
+	source = in->role != ROLE_UPLINK ? &policy->gateway[family] : &in->address[family];
 	if (!reply_allowed(worker, packet))
 		return;
 	reply = rte_pktmbuf_alloc(worker->dataplane->pool);

@@ -123,7 +123,10 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	json_t *fields = json_object();
 
 	set_text(fields, "config", conf->path);
-	set_tunable(fields, "workers", conf->workers, WORKERS_DEFAULT);
+	set_number(fields, "workers", conf->workers);
+	set_text(fields, "workers.from", conf->workers_automatic ? "auto" : NULL);
+	set_text(fields, "idle", idle_modes[conf->idle]);
+	set_text(fields, "seccomp", seccomp_modes[conf->seccomp]);
 	set_tunable(fields, "flows", conf->flows, FLOWS_DEFAULT);
 	set_text(fields, "socket", conf->socket_path);
 	set_text(fields, "state-dir", conf->state_dir);
@@ -151,7 +154,8 @@ static void
 port_keep(json_t *sections, const struct conf_port *port)
 {
 	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
+		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+		[DEVICE_TAP] = "tap"};
 	static const char *const address_keys[] = {"address", "address6"};
 	static const char *const gateway_keys[] = {"gateway", "gateway6"};
 	json_t *fields = json_object();
@@ -159,7 +163,7 @@ port_keep(json_t *sections, const struct conf_port *port)
 
 	json_object_set_new(
 		fields, "device", json_sprintf("%s:%s", kinds[port->device], port->argument));
-	set_text(fields, "role", port->role == ROLE_UPLINK ? "uplink" : "qube");
+	set_text(fields, "role", role_names[port->role]);
 	set_text(fields, "qube", port->qube);
 	for (enum family family = 0; family < FAMILIES; family++) {
 		if (port->has[family]) {

@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,27 +33,38 @@
 #include "app/loop.h"
 #include "app/name_service.h"
 #include "app/own_udp.h"
+#include "app/quiet.h"
+#include "app/quiet_watch.h"
+#include "app/service.h"
+#include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_qubesdb.h"
+#include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
+#include "app/user_scripts.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
 #include "conf/live.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
+/* Longest wait for QubesDB before qubes may appear without their rules. */
+#define SETTLE_MS 2000
 
 static void
 usage(FILE *stream)
 {
 	fputs("usage: sluiced [--config FILE]\n"
 	      "       sluiced --check FILE\n"
+	      "       sluiced --release [--config FILE] [INTERFACE...]\n"
 	      "\n"
 	      "A firewall for the network qube, on DPDK. Runs in the foreground, logs to stderr.\n"
 	      "\n"
 	      "  -c, --config FILE  configuration (default " DEFAULT_CONFIG ")\n"
 	      "      --check FILE   only validate a configuration and its rules files\n"
+	      "      --release      give interfaces back to the kernel, all without names\n"
 	      "  -h, --help         this text\n"
 	      "      --version      the version\n",
 		stream);
@@ -77,16 +89,11 @@ static bool
 bad_changes(const struct conf *conf)
 {
 	struct changes *changes = NULL;
-	char *path;
-	int error;
+	int error = changes_read(conf->state_dir, daemon_now(), &log_report, &changes);
 
-	if (asprintf(&path, "%s/" CHANGES_NAME, conf->state_dir) < 0)
-		return true;
-	error = changes_read(path, daemon_now(), &log_report, &changes);
 	if (error == 0)
 		changes_warn(changes, conf, daemon_now(), &log_report);
 	changes_free(changes);
-	free(path);
 	return error != 0;
 }
 
@@ -96,6 +103,7 @@ check(const char *path)
 	struct conf *conf = NULL;
 	bool bad;
 
+	privilege_begin(); /* as when it runs */
 	if (conf_load(path, &log_report, &conf) != 0)
 		return EXIT_FAILURE;
 	bad = bad_rules(conf) != 0;
@@ -104,6 +112,62 @@ check(const char *path)
 		printf("%s: %u ports, %u qubes: good\n", path, conf->port_count, conf->qube_count);
 	conf_free(conf);
 	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+struct release {
+	char names[PORTS_MAX][IFNAMSIZ];
+	unsigned count;
+};
+
+static void
+release_add(void *context, const char *ifname)
+{
+	struct release *list = context;
+
+	for (unsigned i = 0; i < list->count; i++)
+		if (strcmp(list->names[i], ifname) == 0)
+			return;
+	if (list->count < PORTS_MAX)
+		snprintf(list->names[list->count++], IFNAMSIZ, "%s", ifname);
+}
+
+/*
+ * The kernel may have its interfaces back. Who asks for it may have a configuration that does not
+ * load any more: it only says where was noted what their settings were.
+ */
+static int
+release(const char *path, char *const *names)
+{
+	struct release list = {0};
+	struct conf *conf = NULL;
+	int status = EXIT_SUCCESS;
+	char error[256] = "";
+
+	if (conf_load(path, &log_report, &conf) != 0)
+		log_line("going on with what was noted in " STATE_DIR_DEFAULT);
+	quiet_keep_in(conf != NULL ? conf->state_dir : STATE_DIR_DEFAULT);
+	for (unsigned i = 0; names[i] != NULL; i++) {
+		if (strlen(names[i]) < IFNAMSIZ) {
+			release_add(&list, names[i]);
+			continue;
+		}
+		log_line("%s: no interface has such a name", names[i]);
+		status = EXIT_FAILURE;
+	}
+	if (names[0] == NULL)
+		quiet_each(release_add, &list);
+	for (unsigned i = 0; i < list.count; i++) {
+		if (quiet_release(list.names[i], error, sizeof(error)) == 0) {
+			printf("%s: given back to the kernel\n", list.names[i]);
+			continue;
+		}
+		log_line("%s: %s", list.names[i], error);
+		status = EXIT_FAILURE;
+	}
+	if (list.count == 0 && names[0] == NULL)
+		printf("no interface was taken\n");
+	conf_free(conf);
+	return status;
 }
 
 /* A kernel port takes three descriptors and one more for each worker; 1024 are soon used up. */
@@ -192,7 +256,11 @@ build(struct daemon *daemon)
 	int error;
 
 	control_prepare(daemon->conf);
-	error = eal_start("sluiced", daemon->conf, false, &log_report);
+	error = privilege_directories_check(daemon->conf, &log_report);
+	if (error == 0)
+		error = privilege_reduce(daemon->conf, &log_report);
+	if (error == 0)
+		error = eal_start("sluiced", daemon->conf, false, &log_report);
 	if (error == 0)
 		error = daemon_changes_load(daemon, &log_report);
 	if (error == 0)
@@ -201,6 +269,7 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = dataplane_create(
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
+	quiet_keep_in(daemon->conf->state_dir);
 	if (error == 0)
 		error = open_ports(daemon);
 	if (error == 0)
@@ -212,12 +281,21 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = tap_table_create(daemon, &daemon->taps);
 	if (error == 0)
+		error = quiet_watch_create(daemon, &log_report, &daemon->deaf);
+	if (error == 0)
 		error = telemetry_open(daemon);
+	if (error == 0)
+		error = source_qubesdb_open(daemon, &daemon->qubesdb);
+	if (error == 0)
+		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
 		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
 			&daemon->control);
+	/* What needs more than sluiced has while it serves goes before this, the rest behind it. */
+	if (error == 0)
+		error = privilege_lock(daemon->conf, &log_report);
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
@@ -226,10 +304,15 @@ build(struct daemon *daemon)
 			log_line("out of memory");
 			return -ENOMEM;
 		}
-		error = loop_start(daemon->dataplane, &log_report, &daemon->loop);
+		error = loop_start(
+			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
 	if (error == 0)
 		error = name_service_create(daemon, &log_report, &daemon->names);
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		error = service_create(daemon, &daemon->service);
 	return error;
 }
 
@@ -239,8 +322,18 @@ stop(evutil_socket_t number, short events, void *context)
 	struct daemon *daemon = context;
 
 	(void)events;
+	service_stopping();
 	log_line("signal %d: stopping", (int)number);
 	event_base_loopbreak(daemon->base);
+}
+
+static void
+reload(evutil_socket_t number, short events, void *context)
+{
+	service_reloading();
+	daemon_reload(number, events, context);
+	user_scripts_warn(context);
+	service_ready(context);
 }
 
 static int
@@ -248,7 +341,7 @@ serve(struct daemon *daemon)
 {
 	struct event *term = evsignal_new(daemon->base, SIGTERM, stop, daemon);
 	struct event *interrupt = evsignal_new(daemon->base, SIGINT, stop, daemon);
-	struct event *hangup = evsignal_new(daemon->base, SIGHUP, daemon_reload, daemon);
+	struct event *hangup = evsignal_new(daemon->base, SIGHUP, reload, daemon);
 	int status = EXIT_FAILURE;
 
 	if (term != NULL && interrupt != NULL && hangup != NULL && event_add(term, NULL) == 0 &&
@@ -257,6 +350,8 @@ serve(struct daemon *daemon)
 		signals_hold(false);
 		log_line("ready: %u ports, %u qubes, %u workers", daemon->conf->port_count,
 			daemon->conf->qube_count, daemon->conf->workers);
+		user_scripts_warn(daemon);
+		service_ready(daemon);
 		if (event_base_dispatch(daemon->base) == 0)
 			status = EXIT_SUCCESS;
 	}
@@ -279,6 +374,7 @@ run(const char *path)
 	int status = EXIT_FAILURE;
 	uint32_t now_ms = 0;
 
+	privilege_begin();
 	if (conf_load(path, &log_report, &daemon.file) != 0)
 		return EXIT_FAILURE;
 	daemon.live = live_new();
@@ -299,6 +395,8 @@ run(const char *path)
 		 build(&daemon) == 0)
 		status = serve(&daemon);
 
+	source_xenstore_close(daemon.xenstore);
+	service_free(daemon.service);
 	if (daemon.loop != NULL) {
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
@@ -307,6 +405,8 @@ run(const char *path)
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
+	source_qubesdb_close(daemon.qubesdb);
+	quiet_watch_free(daemon.deaf);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
 	worker_calls_free(daemon.calls);
@@ -317,8 +417,8 @@ run(const char *path)
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)
 		event_base_free(daemon.base);
+	changes_file_close(daemon.kept, daemon_now(), &log_report);
 	changes_free(daemon.changes);
-	free(daemon.changes_path);
 	conf_free(daemon.conf);
 	conf_free(daemon.file);
 	live_free(daemon.live);
@@ -329,15 +429,17 @@ run(const char *path)
 int
 main(int argc, char **argv)
 {
-	enum { OPTION_CHECK = 256, OPTION_VERSION };
+	enum { OPTION_CHECK = 256, OPTION_RELEASE, OPTION_VERSION };
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"check", required_argument, NULL, OPTION_CHECK},
+		{"release", no_argument, NULL, OPTION_RELEASE},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{NULL, 0, NULL, 0},
 	};
 	const char *path = DEFAULT_CONFIG;
+	bool releases = false;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
@@ -347,6 +449,9 @@ main(int argc, char **argv)
 			break;
 		case OPTION_CHECK:
 			return check(optarg);
+		case OPTION_RELEASE:
+			releases = true;
+			break;
 		case OPTION_VERSION:
 			puts("sluiced " SLUICE_VERSION);
 			return EXIT_SUCCESS;
@@ -358,6 +463,8 @@ main(int argc, char **argv)
 			return 2;
 		}
 	}
+	if (releases)
+		return release(path, argv + optind);
 	if (optind != argc) {
 		usage(stderr);
 		return 2;

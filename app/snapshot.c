@@ -205,7 +205,7 @@ write_names(struct writer *writer, const struct dataplane *dataplane)
 		struct snapshot_port to = {.role = (uint8_t)from->role, .qube = QUBE_NONE};
 
 		memcpy(to.name, from->name, sizeof(to.name));
-		if (from->role == ROLE_QUBE) {
+		if (from->role != ROLE_UPLINK) {
 			uint64_t mac = neighbour_mac(port->neighbours, NEIGHBOUR_PEER, NULL);
 
 			to.qube = qube_place(writer, from->qube);

@@ -217,10 +217,10 @@ snapshot_port_read(const uint8_t bytes[SNAPSHOT_PORT_SIZE], const struct snapsho
 		return "a port has something where nothing may be";
 	if (!name_valid(port->name))
 		return "a port has no valid name";
-	if (port->role != ROLE_UPLINK && port->role != ROLE_QUBE)
+	if (port->role >= ROLES)
 		return "a port has an unknown role";
 	if (port->qube != QUBE_NONE &&
-		(port->role != ROLE_QUBE || port->qube >= header->qube_count))
+		(port->role == ROLE_UPLINK || port->qube >= header->qube_count))
 		return "a port is that of a qube which is not there";
 	if (!mac_valid(port->mac) ||
 		(port->qube == QUBE_NONE && memcmp(port->mac, none, sizeof(none)) != 0))

@@ -40,7 +40,7 @@ port_by_name(const struct policy *policy, const struct snapshot_names *names,
 			continue;
 		if (own->role != (enum role)port->role)
 			break;
-		if (own->role == ROLE_QUBE && (own->qube == QUBE_NONE || port->qube == QUBE_NONE ||
+		if (own->role != ROLE_UPLINK && (own->qube == QUBE_NONE || port->qube == QUBE_NONE ||
 						      own->qube != names->qube_index[port->qube]))
 			break;
 		return (uint16_t)i;
@@ -108,7 +108,7 @@ source_valid(const struct policy *policy, const struct policy_port *from,
 {
 	if (from->role == ROLE_UPLINK) /* a forward leaves it alone */
 		return address_equal(seen, source);
-	if (to->role == ROLE_QUBE)
+	if (to->role != ROLE_UPLINK)
 		return address_equal(seen, source) || is_ours(policy, family, seen);
 	return address_equal(seen, &to->address[family]);
 }
@@ -128,7 +128,7 @@ destination_valid(const struct policy *policy, const struct policy_port *from,
 		policy_resolver(policy, &meant) < 0)
 		return false;
 	return address_equal(&meant, &reply->source) ||
-	       (to->role == ROLE_QUBE && is_ours(policy, original->family, &meant));
+	       (to->role != ROLE_UPLINK && is_ours(policy, original->family, &meant));
 }
 
 /*
@@ -169,7 +169,7 @@ static bool
 way_find(struct worker *worker, uint16_t port, enum family family, const union address *destination,
 	struct flow_way *way)
 {
-	if (worker->policy->ports[port].role == ROLE_QUBE) {
+	if (worker->policy->ports[port].role != ROLE_UPLINK) {
 		*way = (struct flow_way){.port = port, .neighbour = NEIGHBOUR_PEER};
 		return true;
 	}

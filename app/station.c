@@ -78,7 +78,7 @@ station_observe(struct station *station, const struct policy *policy,
 	if (station->clue == STATION_INBOUND ||
 		!frame_addresses(frame, length, &family, &source, &destination))
 		return;
-	if (port->role == ROLE_QUBE && policy->qubes[port->qube].has[family])
+	if (port->role != ROLE_UPLINK && policy->qubes[port->qube].has[family])
 		known = &policy->qubes[port->qube].address[family];
 	else if (port->role == ROLE_UPLINK && port->has[family])
 		known = &port->address[family];
@@ -86,9 +86,9 @@ station_observe(struct station *station, const struct policy *policy,
 	to_known = known != NULL && address_equal(&destination, known);
 	unicast = rte_is_valid_assigned_ether_addr(&ethernet->dst_addr);
 
-	if (port->role == ROLE_QUBE ? from_known : to_known)
+	if (port->role != ROLE_UPLINK ? from_known : to_known)
 		station_learn(station, STATION_INBOUND, &ethernet->dst_addr);
-	else if (unicast && (port->role == ROLE_QUBE ? to_known : from_known))
+	else if (unicast && (port->role != ROLE_UPLINK ? to_known : from_known))
 		station_learn(station, STATION_OUTBOUND, &ethernet->src_addr);
 	else
 		station_learn(station, STATION_DESTINATION, &ethernet->dst_addr);

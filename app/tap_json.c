@@ -129,7 +129,7 @@ stages_json(const struct policy *policy, const struct tap_record *record)
 	stage_parse(list, summary);
 	if (summary->in_port < policy->port_count)
 		json_array_append_new(list,
-			policy->ports[summary->in_port].role == ROLE_QUBE
+			policy->ports[summary->in_port].role != ROLE_UPLINK
 				? json_sprintf("guard: from qube %s",
 					  policy->qubes[policy->ports[summary->in_port].qube].name)
 				: json_string("guard: from beyond the uplink"));

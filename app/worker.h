@@ -274,8 +274,9 @@ local_takes(const struct packet *packet)
 		return false;
 	if (packet->kind == PACKET_ARP || (packet->flags & PACKET_ND) != 0)
 		return true;
-	/* TCP and UDP may belong to a forward, an error to a flow: the flow table knows. */
-	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP;
+	/* TCP, UDP and answers to pings may belong to a flow, and errors: the flow table knows. */
+	return packet->tuple.protocol != IPPROTO_TCP && packet->tuple.protocol != IPPROTO_UDP &&
+	       (packet->flags & PACKET_ICMP_REPLY) == 0;
 }
 
 /**

@@ -1,13 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# `make bench`: every benchmark, or those named: `bench/run.sh [acl|pipeline|million|flow|bulk]...`
+# `make bench`: every benchmark, or those named:
+# `bench/run.sh [acl|pipeline|million|flow|bulk|idle]...`
 #
 #   acl        rules -> verdict, against dpdk-test-acl on the same rules and packets
 #   pipeline   cycles per 60-byte packet through all stages, against a plain forward
 #   million    two million flows at once: new flows per second, cycles per packet
 #   flow       the flow table on its own
 #   bulk       sluiced against the kernel between network namespaces (root)
+#   idle       CPU of an idle sluiced, and what the first packet after silence pays for it (root)
 #
 # Each prints a table and writes $BUILD/bench/NAME.json. All tables stand together at the end.
 set -uo pipefail
@@ -40,7 +42,7 @@ run() {
 
 main() {
     local name
-    (($#)) || set -- acl pipeline million flow bulk
+    (($#)) || set -- acl pipeline million flow bulk idle
     : >"$tables"
     for name; do
         if [[ -x bench/$name.sh ]]; then

@@ -15,6 +15,7 @@
  * that belongs to a flow.
  */
 #include "classifier/guard.h"
+#include "classifier/configuring.h"
 
 #include <netinet/in.h>
 
@@ -154,7 +155,7 @@ guard_nd(const struct policy *policy, const struct qube *qube, const struct pack
 	if (qube != NULL) {
 		if (packet->icmp_type == ND_ROUTER_ADVERTISEMENT)
 			return REASON_NEIGHBOUR_DISCOVERY;
-		if (!qube->has[FAMILY_IPV6])
+		if (!qube->has[FAMILY_IPV6] && !(qube->host && policy->configuring))
 			return REASON_SOURCE_ADDRESS;
 		if (!address_is_zero(source) && !ipv6_is_link_local(source) &&
 			!address_equal(source, &qube->address[FAMILY_IPV6]))
@@ -194,6 +195,19 @@ is_virtual_dns(const struct policy *policy, const struct packet *packet)
 	return false;
 }
 
+/* Whether what is said to configure the uplink is said here. */
+static bool
+is_configuring(const struct policy *policy, bool from_host, uint64_t own_mac,
+	const struct rte_mbuf *mbuf, struct packet *packet)
+{
+	enum configuring kind = configuring_message(policy, from_host, own_mac, mbuf, packet).kind;
+
+	if (kind == CONFIGURING_NOT)
+		return false;
+	packet->flags |= PACKET_CONFIGURING;
+	return kind == CONFIGURING_PASS;
+}
+
 /* A frame on a qube's port. */
 static inline enum reason
 guard_qube(const struct policy *policy, const struct guard_port *port, const struct qube *qube,
@@ -211,11 +225,15 @@ guard_qube(const struct policy *policy, const struct guard_port *port, const str
 		if (packet->kind != PACKET_ARP && (packet->flags & PACKET_ND) == 0 && !port->learn)
 			return REASON_MAC_UNKNOWN;
 	}
+	if (unlikely(qube->host && policy->configuring) &&
+		is_configuring(policy, true, 0, mbuf, packet))
+		return REASON_NONE;
 	if (unlikely(packet->kind == PACKET_ARP))
 		return guard_arp(policy, qube, mbuf, packet);
 	if (unlikely((packet->flags & PACKET_ND) != 0))
 		return guard_nd(policy, qube, packet);
-	if (unlikely(mac_word(&ethernet->dst_addr) != port->own_mac)) {
+	if (unlikely(mac_word(&ethernet->dst_addr) != port->own_mac) &&
+		(!qube->host || (ethernet->dst_addr.addr_bytes[0] & 1) != 0)) {
 		/* Name what is wrong with it most: a multicast packet is nobody's mistake. */
 		return (ethernet->dst_addr.addr_bytes[0] & 1) != 0 ? REASON_MARTIAN_DESTINATION
 								   : REASON_OTHER_MAC;
@@ -247,6 +265,9 @@ guard_uplink(const struct policy *policy, const struct guard_port *port,
 	if (unlikely(source_mac == port->own_mac || source_mac == 0 ||
 		     (ethernet->src_addr.addr_bytes[0] & 1) != 0))
 		return REASON_SOURCE_MAC;
+	if (unlikely(policy->configuring) &&
+		is_configuring(policy, false, port->own_mac, mbuf, packet))
+		return REASON_NONE;
 	if (unlikely(packet->kind == PACKET_ARP))
 		return guard_arp(policy, NULL, mbuf, packet);
 	if (unlikely((packet->flags & PACKET_ND) != 0))
@@ -280,7 +301,7 @@ guard_burst(const struct policy *policy, struct guard_port *port, struct rte_mbu
 	unsigned passed = 0;
 	unsigned failed = 0;
 
-	if (policy_port->role == ROLE_QUBE)
+	if (policy_port->role != ROLE_UPLINK)
 		qube = &policy->qubes[policy_port->qube];
 	for (unsigned i = 0; i < count; i++) {
 		struct rte_mbuf *mbuf = burst[i];

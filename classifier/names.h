@@ -29,7 +29,7 @@
 #include "classifier/rule.h"
 
 /* Different names that rules of one qube may have; those beyond match nothing. */
-#define NAMES_MAX 256
+#define QUBE_NAMES_MAX 256
 /* Addresses of one name. */
 #define NAME_ADDRESSES_MAX 32
 /* Addresses of all names of a qube. */

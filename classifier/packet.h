@@ -40,6 +40,7 @@ enum packet_flag {
 	PACKET_DF = 1 << 6,         /* IPv4 don't fragment */
 	PACKET_SPLIT = 1 << 8,      /* route: leaves in fragments */
 	PACKET_OPENED = 1 << 9,     /* it has opened its flow */
+	PACKET_CONFIGURING = 1 << 10, /* may pass between host and uplink as it is */
 	PACKET_FRAGMENT = 1 << 7,   /* a fragment: `tuple` has no ports, l4_offset is where its
 				       part of the datagram starts */
 };
@@ -103,8 +104,8 @@ static inline bool
 packet_is_special(const struct packet *packet)
 {
 	return packet->kind != PACKET_IP ||
-	       (packet->flags & (PACKET_FRAGMENT | PACKET_ICMP_ERROR | PACKET_ND | PACKET_LOCAL)) !=
-		       0;
+	       (packet->flags & (PACKET_FRAGMENT | PACKET_ICMP_ERROR | PACKET_ND | PACKET_LOCAL |
+					PACKET_CONFIGURING)) != 0;
 }
 
 /** Pointer to @p offset bytes into the frame. All headers lie in the first segment. */

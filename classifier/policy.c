@@ -13,6 +13,10 @@
 
 #include <rte_common.h>
 
+const char *const role_names[] = {
+	[ROLE_UPLINK] = "uplink", [ROLE_QUBE] = "qube", [ROLE_HOST] = "host"};
+_Static_assert(sizeof(role_names) / sizeof(role_names[0]) == ROLES, "every role has a name");
+
 /*
  * Addresses of qubes differ in their last bytes, which in network order are the high bits of a
  * word: a product carries every bit into its high half, so that half is folded in and taken.
@@ -84,7 +88,8 @@ family_index(struct policy *policy, enum family family)
 	for (unsigned i = 0; error == 0 && i < policy->qube_count; i++) {
 		const struct qube *qube = &policy->qubes[i];
 
-		if (qube->has[family])
+		/* The host's are the uplink's, which are there already. */
+		if (qube->has[family] && !qube->host)
 			error = owner_add(
 				policy, family, &qube->address[family], OWNER_QUBE, (uint16_t)i);
 	}

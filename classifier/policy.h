@@ -64,6 +64,7 @@ struct qube {
 	struct rules *rules; /* never NULL; its state says whether there are any */
 	struct limits limits;
 	enum filter filter;
+	bool host; /* our own kernel: its addresses are the uplink's, and no qube's */
 	/* the generation in which this qube got its index, or lost it if that is unused now: flows
 	   that are older are not its own */
 	uint32_t since;
@@ -73,7 +74,15 @@ struct qube {
 	uint32_t generation;
 };
 
-enum role { ROLE_UPLINK, ROLE_QUBE };
+enum role {
+	ROLE_UPLINK,
+	ROLE_QUBE,
+	ROLE_HOST, /* our own kernel: a client like a qube, with the uplink's addresses */
+};
+
+/* How roles are written. */
+extern const char *const role_names[];
+#define ROLES 3
 
 /* Whether the MSS option of TCP SYNs through a port is lowered (RFC 4459 section 3.2). */
 enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
@@ -81,7 +90,7 @@ enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
 struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
-	uint16_t qube; /* ROLE_QUBE */
+	uint16_t qube; /* all but ROLE_UPLINK */
 	/* ROLE_UPLINK: our own address there, the on-link prefix, and the way to everything else */
 	bool has[FAMILIES];
 	union address address[FAMILIES];
@@ -104,6 +113,10 @@ struct policy {
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX]; /* the real ones */
 	uint16_t uplink;                    /* index of the uplink port */
+	/* our own kernel configures the uplink's address: what that takes passes between uplink and
+	   host as it is (classifier/configuring.h) */
+	bool configuring;
+	uint16_t host; /* with `configuring`: index of the host port */
 	unsigned port_count;
 	struct policy_port *ports;
 	/* one more than the greatest index of any snapshot so far, so that every index that was

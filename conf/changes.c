@@ -131,8 +131,8 @@ qube_place(const struct changes *changes, const char *qube, enum rule_origin lay
 	return low;
 }
 
-static const struct qube_change *
-qube_find(const struct changes *changes, const char *qube, enum rule_origin layer)
+const struct qube_change *
+changes_qube_find(const struct changes *changes, const char *qube, enum rule_origin layer)
 {
 	bool found;
 	unsigned place = qube_place(changes, qube, layer, &found);
@@ -140,8 +140,8 @@ qube_find(const struct changes *changes, const char *qube, enum rule_origin laye
 	return found ? changes->qubes[place] : NULL;
 }
 
-static void
-qube_drop(struct changes *changes, const char *qube, enum rule_origin layer)
+void
+changes_qube_drop(struct changes *changes, const char *qube, enum rule_origin layer)
 {
 	bool found;
 	unsigned place = qube_place(changes, qube, layer, &found);
@@ -223,8 +223,9 @@ static struct qube_rules
 rules_of_layers(
 	const struct changes *changes, const struct conf_qube *qube, enum rule_origin strongest)
 {
-	for (enum rule_origin layer = strongest; changes != NULL && layer > ORIGIN_QUBESDB; layer--) {
-		const struct qube_change *change = qube_find(changes, qube->name, layer);
+	for (enum rule_origin layer = strongest; changes != NULL && layer > ORIGIN_QUBESDB;
+		layer--) {
+		const struct qube_change *change = changes_qube_find(changes, qube->name, layer);
 
 		if (change != NULL)
 			return (struct qube_rules){
@@ -250,9 +251,8 @@ rule_same(const struct rule *a, const struct rule *b)
 
 	/* Not `line`: a comment more in the file is no other rule. */
 	return a->action == b->action && a->families == b->families &&
-	       a->destination == b->destination &&
-	       a->protocol == b->protocol && a->dns == b->dns && a->has_ports == b->has_ports &&
-	       a->has_icmp_type == b->has_icmp_type &&
+	       a->destination == b->destination && a->protocol == b->protocol && a->dns == b->dns &&
+	       a->has_ports == b->has_ports && a->has_icmp_type == b->has_icmp_type &&
 	       (!by_prefix || (a->prefix.length == b->prefix.length &&
 				      address_equal(&a->prefix.address, &b->prefix.address))) &&
 	       (!by_name || strcmp(a->name, b->name) == 0) &&
@@ -397,8 +397,8 @@ edit_close(struct edit *edit)
 	if (changes_qube_put(edit->changes, edit->change) != 0)
 		return change_no_memory(error);
 	if (edit->scope->layer == ORIGIN_KEPT &&
-		qube_find(edit->changes, edit->qube->name, ORIGIN_RUNTIME) != NULL) {
-		qube_drop(edit->changes, edit->qube->name, ORIGIN_RUNTIME);
+		changes_qube_find(edit->changes, edit->qube->name, ORIGIN_RUNTIME) != NULL) {
+		changes_qube_drop(edit->changes, edit->qube->name, ORIGIN_RUNTIME);
 		report_line(edit->scope->warn, "the runtime rules of qube %s are replaced",
 			edit->qube->name);
 	}
@@ -534,9 +534,9 @@ changes_rules_reset(struct changes *changes, const struct change_scope *scope, c
 
 	if (result != 0)
 		return result;
-	qube_drop(changes, qube, ORIGIN_RUNTIME);
+	changes_qube_drop(changes, qube, ORIGIN_RUNTIME);
 	if (scope->layer == ORIGIN_KEPT)
-		qube_drop(changes, qube, ORIGIN_KEPT);
+		changes_qube_drop(changes, qube, ORIGIN_KEPT);
 	rules = changes_rules(changes, found);
 	if (rules.state != RULES_VALID)
 		report_line(scope->warn, "qube %s has no rules that can be used: %s", qube,

@@ -139,7 +139,7 @@ void changes_warn(const struct changes *changes, const struct conf *conf, uint64
 /** Whether two rules take the same packets and do the same to them. */
 bool rule_same(const struct rule *a, const struct rule *b);
 
-/* For changes_file.c */
+/* For who reads them from disk */
 
 /** Enter rules into a layer in place of those that are there; @p change is taken. */
 int changes_qube_put(struct changes *changes, struct qube_change *change);

@@ -63,6 +63,7 @@ changes_forward_stands(const struct conf *conf, const struct conf_forward *forwa
 	const struct conf_qube *qube = conf_qube_find(conf, forward->qube);
 	const struct conf_forward *other;
 	char source[ADDRESS_TEXT_SIZE];
+	char place[PLACE_SIZE];
 
 	if (qube == NULL) {
 		snprintf(text, text_size, "is for qube %s, which is not configured", forward->qube);
@@ -76,14 +77,14 @@ changes_forward_stands(const struct conf *conf, const struct conf_forward *forwa
 	}
 	other = conf_forward_find(conf, forward->name);
 	if (other != NULL) {
-		snprintf(text, text_size, "has the name of a forward at %s:%u", conf->path,
-			other->line);
+		snprintf(text, text_size, "has the name of a forward at %s",
+			conf_place(conf, other->line, place));
 		return false;
 	}
 	other = conf_forward_overlapping(conf, forward, now_s);
 	if (other != NULL) {
-		snprintf(text, text_size, "overlaps [forward %s] at %s:%u", other->name, conf->path,
-			other->line);
+		snprintf(text, text_size, "overlaps [forward %s] at %s", other->name,
+			conf_place(conf, other->line, place));
 		return false;
 	}
 	return true;
@@ -156,10 +157,11 @@ overlap_check(const struct changes *changes, const struct change_scope *scope,
 {
 	const struct conf_forward *other =
 		conf_forward_overlapping(scope->conf, forward, scope->now_s);
-	char where[512];
+	char where[512], place[PLACE_SIZE];
 
 	if (other != NULL) {
-		snprintf(where, sizeof(where), " (%.400s:%u)", scope->conf->path, other->line);
+		snprintf(where, sizeof(where), " (%.400s)",
+			conf_place(scope->conf, other->line, place));
 		return overlap_refuse(forward, other, where, error);
 	}
 	for (unsigned i = 0; i < changes->forward_count; i++) {
@@ -238,6 +240,7 @@ int
 changes_forward_delete(struct changes *changes, const struct change_scope *scope, const char *name,
 	struct change_error *error)
 {
+	char place[PLACE_SIZE];
 	const struct conf_forward *configured = conf_forward_find(scope->conf, name);
 
 	for (unsigned i = 0; i < changes->forward_count; i++) {
@@ -255,7 +258,7 @@ changes_forward_delete(struct changes *changes, const struct change_scope *scope
 	}
 	if (configured != NULL)
 		return change_refuse(error, -EBUSY, "name",
-			"forward %s stands in %s:%u, and can only be deleted there", name,
-			scope->conf->path, configured->line);
+			"forward %s stands in %s, and can only be deleted there", name,
+			conf_place(scope->conf, configured->line, place));
 	return change_refuse(error, -ENOENT, "name", "there is no forward \"%.64s\"", name);
 }

@@ -25,6 +25,7 @@
 #include <rte_common.h>
 
 #include "conf/forward_check.h"
+#include "conf/include.h"
 
 /* Whose an address is. Open-addressed, a power of two, never more than half full. */
 struct owners {
@@ -503,6 +504,8 @@ conf_begin(const struct conf *file, unsigned qubes, unsigned ports)
 	conf->port_count = conf->qube_count = conf->forward_count = conf->allow_count = 0;
 	conf->section_count = 0;
 	conf->sections = NULL;
+	conf->files = conf_files_ref(file->files);
+	conf->include = file->include != NULL ? strdup(file->include) : NULL;
 	conf->forwards = NULL;
 	conf->allows = NULL;
 	/* One spare element, so that an empty array is no special case. */
@@ -514,6 +517,7 @@ conf_begin(const struct conf *file, unsigned qubes, unsigned ports)
 	conf->qubesdb_path = file->qubesdb_path != NULL ? strdup(file->qubesdb_path) : NULL;
 	if (conf->ports == NULL || conf->qubes == NULL || conf->path == NULL ||
 		conf->socket_path == NULL || conf->state_dir == NULL ||
+		(file->include != NULL && conf->include == NULL) ||
 		(file->qubesdb_path != NULL && conf->qubesdb_path == NULL)) {
 		conf_free(conf);
 		return NULL;

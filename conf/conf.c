@@ -11,6 +11,7 @@
  * A line that is wrong is reported and reaches inih as an empty one. Nothing stops at the first
  * error, so that one run shows all there is to fix.
  */
+#include "conf/include.h"
 #include "conf/live.h"
 #include "conf/loader.h"
 #include "conf/value.h"
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -91,8 +93,8 @@ section_name(const struct conf *conf, const struct section *section)
 void
 loader_error(struct loader *loader, unsigned line, const char *key, const char *format, ...)
 {
-	char reason[512];
-	char place[16] = "";
+	char reason[1024];
+	char place[PLACE_SIZE];
 	va_list arguments;
 
 	if (loader->errors++ >= ERRORS_MAX)
@@ -100,10 +102,8 @@ loader_error(struct loader *loader, unsigned line, const char *key, const char *
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	if (line != 0)
-		snprintf(place, sizeof(place), ":%u", line);
-	report_line(loader->report, "%s%s: %s%s%s", loader->conf->path, place, key ? key : "",
-		key ? ": " : "", reason);
+	report_line(loader->report, "%s: %s%s%s", conf_place(loader->conf, line, place),
+		key ? key : "", key ? ": " : "", reason);
 	if (loader->errors == ERRORS_MAX)
 		report_line(loader->report, "%s: %u errors, further ones are not shown",
 			loader->conf->path, ERRORS_MAX);
@@ -135,16 +135,22 @@ array_grow(void **array, unsigned count, size_t element_size)
 	return true;
 }
 
-const struct section *
-section_find(const struct conf *conf, enum section_kind kind, const char *name)
+static struct section *
+section_search(const struct conf *conf, enum section_kind kind, const char *name)
 {
 	for (unsigned i = 0; i < conf->section_count; i++) {
-		const struct section *section = &conf->sections[i];
+		struct section *section = &conf->sections[i];
 
 		if (section->kind == kind && strcmp(section_name(conf, section), name) == 0)
 			return section;
 	}
 	return NULL;
+}
+
+const struct section *
+section_find(const struct conf *conf, enum section_kind kind, const char *name)
+{
+	return section_search(conf, kind, name);
 }
 
 static unsigned *
@@ -183,14 +189,56 @@ section_add(struct loader *loader, enum section_kind kind, const char *name)
 		return;
 	}
 	loader->current = &conf->sections[conf->section_count++];
-	*loader->current = (struct section){.kind = kind, .index = index, .line = loader->line};
+	*loader->current = (struct section){
+		.kind = kind, .index = index, .line = loader->line, .file = loader->file};
+}
+
+/*
+ * Our own kernel is a qube without addresses of its own. Where the port that is for it names none,
+ * there is one with the port's name, from which everything is accepted.
+ */
+static void
+host_complete(struct loader *loader)
+{
+	struct conf *conf = loader->conf;
+
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		struct conf_port *port = &conf->ports[i];
+		const struct section *taken = section_find(conf, SECTION_QUBE, port->name);
+		unsigned sections = conf->section_count;
+
+		if (port->role != ROLE_HOST || port->qube[0] != '\0')
+			continue;
+		if (taken != NULL) {
+			loader_error(loader, port->line, "qube",
+				"is missing: [qube %s] (line %u) may be meant, or not", port->name,
+				taken->line);
+			continue;
+		}
+		if (conf->qube_count == QUBES_MAX) {
+			loader_error(loader, port->line, NULL, "more than %u qubes", QUBES_MAX);
+			continue;
+		}
+		loader->line = port->line;
+		section_add(loader, SECTION_QUBE, port->name);
+		if (conf->section_count == sections)
+			continue;
+		memcpy(port->qube, port->name, sizeof(port->qube));
+		conf->qubes[loader->current->index].accepts_all = true;
+	}
+	for (unsigned i = 0; i < conf->port_count; i++)
+		for (unsigned j = 0; j < conf->qube_count; j++)
+			if (conf->ports[i].role == ROLE_HOST &&
+				strcmp(conf->ports[i].qube, conf->qubes[j].name) == 0)
+				conf->qubes[j].host = true;
 }
 
 /* Take a section header, @p text from its bracket on, without blanks at its end. */
 static void
 section_open(struct loader *loader, char *text)
 {
-	const struct section *first;
+	struct section *first;
+	char place[PLACE_SIZE];
 	char *bracket = strchr(text, ']');
 	char reason[REASON_SIZE];
 	unsigned kind;
@@ -231,11 +279,17 @@ section_open(struct loader *loader, char *text)
 			text, name, reason, NAME_SIZE - 1);
 		return;
 	}
-	first = section_find(loader->conf, kind, name);
-	if (first != NULL) {
+	first = section_search(loader->conf, kind, name);
+	if (first != NULL && first->file == loader->file) {
 		loader_error(loader, loader->line, NULL,
-			"[%s%s%s] stands a second time, first on line %u", text, *name ? " " : "",
-			name, first->line);
+			"[%s%s%s] stands a second time, first %s%s", text, *name ? " " : "", name,
+			conf_file_same(loader->conf, loader->line, first->line) ? "on " : "at ",
+			conf_other_place(loader->conf, loader->line, first->line, place));
+		return;
+	}
+	if (first != NULL) {
+		first->file = loader->file;
+		loader->current = first;
 		return;
 	}
 	if (named && *object_count(loader->conf, kind) == section_kinds[kind].max) {
@@ -250,8 +304,10 @@ section_open(struct loader *loader, char *text)
 static bool
 bytes_check(struct loader *loader, const char **text, size_t *length)
 {
-	if (loader->line == 1 && *length >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
-		loader_error(loader, 1, NULL, "starts with a byte order mark; save it without");
+	if (loader->line == loader->first && *length >= 3 &&
+		memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+		loader_error(loader, loader->line, NULL,
+			"starts with a byte order mark; save it without");
 		*text += 3;
 		*length -= 3;
 	}
@@ -392,6 +448,7 @@ key_take(void *context, const char *section_name, const char *name, const char *
 {
 	struct loader *loader = context;
 	struct section *section = loader->current;
+	char place[PLACE_SIZE];
 	unsigned i;
 
 	(void)section_name;
@@ -408,8 +465,10 @@ key_take(void *context, const char *section_name, const char *name, const char *
 	if (i == KEY_COUNT) {
 		unknown_key(loader, name);
 	} else if (section->key_line[i] != 0) {
-		loader_error(loader, loader->line, name, "stands a second time, first on line %u",
-			section->key_line[i]);
+		loader_error(loader, loader->line, name, "stands a second time, first %s%s",
+			conf_file_same(loader->conf, loader->line, section->key_line[i]) ? "on "
+											 : "at ",
+			conf_other_place(loader->conf, loader->line, section->key_line[i], place));
 	} else {
 		section->key_line[i] = loader->line;
 		key_store(loader, &keys[i], value);
@@ -417,14 +476,26 @@ key_take(void *context, const char *section_name, const char *name, const char *
 	return 1;
 }
 
-/*
- * Read a whole file, at most @p size_max bytes. The text gets a NUL behind its end.
- * @param regular_only refuse pipes and devices, which could keep the daemon waiting
- */
-static int
-file_read(const char *path, size_t size_max, bool regular_only, char **text, size_t *length)
+/* Who may have written a file. */
+enum trust {
+	TRUST_ANY,     /* the user has named it */
+	TRUST_REGULAR, /* no pipes and devices, which could keep the daemon waiting */
+	TRUST_OWNED,   /* and of root or ourselves, because it was found by its name */
+};
+
+/* Nobody else can have written it. */
+static bool
+is_owned(const struct stat *status)
 {
-	int file = open(path, O_RDONLY | O_CLOEXEC | (regular_only ? O_NONBLOCK : 0));
+	return (status->st_uid == 0 || status->st_uid == geteuid()) &&
+	       (status->st_mode & S_IWOTH) == 0;
+}
+
+/* Read a whole file, at most @p size_max bytes. The text gets a NUL behind its end. */
+static int
+file_read(const char *path, size_t size_max, enum trust trust, char **text, size_t *length)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC | (trust != TRUST_ANY ? O_NONBLOCK : 0));
 	size_t capacity = 64 << 10;
 	char *buffer = NULL;
 	struct stat status;
@@ -438,8 +509,10 @@ file_read(const char *path, size_t size_max, bool regular_only, char **text, siz
 		error = -errno;
 	else if (S_ISDIR(status.st_mode))
 		error = -EISDIR;
-	else if (regular_only && !S_ISREG(status.st_mode))
+	else if (trust != TRUST_ANY && !S_ISREG(status.st_mode))
 		error = -EINVAL;
+	else if (trust == TRUST_OWNED && !is_owned(&status))
+		error = -EPERM;
 	while (error == 0) {
 		char *grown = NULL;
 
@@ -480,6 +553,9 @@ file_reason(int error)
 		return "too large for what it is said to be";
 	if (error == -EINVAL)
 		return "not a regular file";
+	if (error == -EPERM)
+		return "may have been written by anybody; allowed: files of root that others "
+		       "cannot write";
 	return strerror(-error);
 }
 
@@ -514,7 +590,7 @@ rules_load(struct conf_qube *qube)
 	size_t length = 0;
 	int error, written = 0;
 
-	error = file_read(qube->rules_path, RULES_BYTES_MAX, true, &text, &length);
+	error = file_read(qube->rules_path, RULES_BYTES_MAX, TRUST_REGULAR, &text, &length);
 	if (error != 0 || text == NULL) {
 		written = asprintf(
 			&qube->rules_error, "%s: %s", qube->rules_path, file_reason(error));
@@ -531,6 +607,16 @@ rules_load(struct conf_qube *qube)
 	return error;
 }
 
+/* The file in which it was said where the rules of a qube are. */
+static const char *
+rules_key_path(const struct conf *conf, const struct conf_qube *qube)
+{
+	const struct section *section = section_find(conf, SECTION_QUBE, qube->name);
+
+	return conf_file_path(
+		conf, section != NULL ? section->key_line[KEY_QUBE_RULES] : qube->line);
+}
+
 /* Read the rules of every qube that has some. An error there refuses the qube, not the file. */
 static int
 rules_load_all(struct conf *conf, const struct report *report)
@@ -540,9 +626,13 @@ rules_load_all(struct conf *conf, const struct report *report)
 		char *path;
 
 		qube->state = RULES_NONE;
+		if (qube->accepts_all) {
+			qube->state = RULES_VALID;
+			qube->ruleset.policy = ACTION_ACCEPT;
+		}
 		if (qube->rules_path == NULL)
 			continue;
-		path = path_resolve(conf->path, qube->rules_path);
+		path = path_resolve(rules_key_path(conf, qube), qube->rules_path);
 		if (path == NULL)
 			return -ENOMEM;
 		free(qube->rules_path);
@@ -566,7 +656,7 @@ conf_new(const char *path)
 	if (conf == NULL)
 		return NULL;
 	conf->path = strdup(path);
-	conf->workers = WORKERS_DEFAULT;
+	workers_automatic(conf);
 	conf->flows = FLOWS_DEFAULT;
 	conf->log_refusals = true;
 	conf->socket_path = strdup(SOCKET_PATH_DEFAULT);
@@ -605,13 +695,23 @@ defaults_fill(struct conf *conf)
 	}
 }
 
-static int
-text_load(struct loader *loader, const char *text, size_t length)
+/* Read one of the files. */
+static void
+text_load(struct loader *loader, const char *path, const char *text, size_t length)
 {
-	int result;
+	int result = conf_files_add(&loader->conf->files, path, loader->line);
 
+	if (result != 0) {
+		loader_error(loader, 0, NULL, "out of memory");
+		return;
+	}
 	loader->cursor = text;
 	loader->end = text + length;
+	loader->first = loader->line + 1;
+	loader->file = loader->conf->files->count - 1;
+	loader->dos = false;
+	loader->current = NULL;
+	loader->any_section = false;
 	if (&ini_max_line != NULL)
 		ini_max_line = LINE_BYTES_MAX;
 	result = ini_parse_stream(line_read, loader, key_take, loader);
@@ -619,8 +719,79 @@ text_load(struct loader *loader, const char *text, size_t length)
 	if (result < 0)
 		loader_error(loader, 0, NULL, "out of memory");
 	else if (result > 0)
-		loader_error(loader, (unsigned)result, NULL, "cannot be parsed");
+		loader_error(
+			loader, loader->first + (unsigned)result - 1, NULL, "cannot be parsed");
+	/* An empty file has a first line too, for messages about it. */
+	loader->line = RTE_MAX(loader->line, loader->first);
+}
+
+static void
+include_error(struct loader *loader, const char *format, const char *path, const char *reason)
+{
+	unsigned line =
+		section_find(loader->conf, SECTION_SLUICE, "")->key_line[KEY_SLUICE_INCLUDE];
+
+	loader_error(loader, line, "include", format, path, reason);
+}
+
+/* Whoever can write the folder can put a file there. */
+static int
+folder_check(const char *path)
+{
+	char folder[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	struct stat status;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash != NULL ? (int)(slash - path + 1) : 1,
+		slash != NULL ? path : ".");
+	if (stat(folder, &status) != 0)
+		return -errno;
+	return is_owned(&status) ? 0 : -EPERM;
+}
+
+/* Read the files that `include` names. That there are none, or no folder, is fine. */
+static void
+includes_load(struct loader *loader)
+{
+	struct conf *conf = loader->conf;
+	char *pattern = conf->include != NULL ? path_resolve(conf->path, conf->include) : NULL;
+	char **paths = NULL;
+	unsigned count = 0;
+	int error;
+
+	if (conf->include == NULL)
+		return;
+	error = pattern != NULL ? include_find(pattern, &paths, &count) : -ENOMEM;
+	if (error != 0)
+		include_error(loader, "%s: %s", conf->include,
+			error == -E2BIG ? "too many files" : strerror(-error));
+	for (unsigned i = 0; i < count && error == 0; i++) {
+		size_t length = 0;
+		char *text = NULL;
+		int failed = folder_check(paths[i]);
+
+		if (failed == 0)
+			failed = file_read(paths[i], CONF_BYTES_MAX, TRUST_OWNED, &text, &length);
+		if (failed != 0)
+			include_error(loader, "%s: %s", paths[i], file_reason(failed));
+		else
+			text_load(loader, paths[i], text, length);
+		free(text);
+	}
+	for (unsigned i = 0; i < count; i++)
+		free(paths[i]);
+	free(paths);
+	free(pattern);
+}
+
+static int
+texts_load(struct loader *loader, const char *text, size_t length)
+{
+	text_load(loader, loader->conf->path, text, length);
 	loader->conf->line_count = RTE_MAX(loader->line, 1u);
+	if (loader->errors < ERRORS_MAX)
+		includes_load(loader);
+	host_complete(loader);
 	defaults_fill(loader->conf);
 	if (loader->errors < ERRORS_MAX)
 		conf_check(loader);
@@ -636,7 +807,7 @@ conf_load(const char *path, const struct report *report, struct conf **out)
 	int error, rules_error;
 
 	*out = NULL;
-	error = file_read(path, CONF_BYTES_MAX, false, &text, &length);
+	error = file_read(path, CONF_BYTES_MAX, TRUST_ANY, &text, &length);
 	if (error != 0) {
 		report_line(report, "%s: %s", path, file_reason(error));
 		return error;
@@ -647,7 +818,7 @@ conf_load(const char *path, const struct report *report, struct conf **out)
 		report_line(report, "%s: out of memory", path);
 		return -ENOMEM;
 	}
-	error = text_load(&loader, text, length);
+	error = texts_load(&loader, text, length);
 	rules_error = rules_load_all(loader.conf, report);
 	free(text);
 	if (error == 0)
@@ -695,6 +866,8 @@ conf_free(struct conf *conf)
 	free(conf->forwards);
 	free(conf->allows);
 	free(conf->sections);
+	conf_files_unref(conf->files);
+	free(conf->include);
 	free(conf->path);
 	free(conf->socket_path);
 	free(conf->state_dir);

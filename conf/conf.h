@@ -5,6 +5,9 @@
  * A running sluiced reads it again on SIGHUP. What it cannot change then is told by
  * conf_reload_check, the rest becomes the next policy snapshot.
  *
+ * It may be several files, one after the other: `include` names the others. Sections may be
+ * continued in another file; a key stands once in all of them.
+ *
  * Every error is written through `report` as one line `FILE:LINE: KEY: what is wrong, what is
  * allowed`; all errors of a file are reported (up to 100), not only the first. What concerns a
  * whole section names the line of its header, what concerns the whole file its last line.
@@ -37,7 +40,7 @@ void text_sanitise(char *text);
 
 /* [sluice] */
 #define WORKERS_MAX 64
-#define WORKERS_DEFAULT 1
+#define WORKERS_AUTOMATIC_MAX 4
 #define FLOWS_MIN 1024u /* per worker */
 #define FLOWS_MAX 16777216u
 #define FLOWS_DEFAULT 262144u
@@ -47,7 +50,23 @@ void text_sanitise(char *text);
 /* Longest rule string in bytes: what QubesDB itself can hold. */
 #define RULE_TEXT_MAX 3071u
 
-enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK };
+enum device { DEVICE_KERNEL, DEVICE_PCI, DEVICE_DPDK, DEVICE_TAP };
+
+/* What workers without work do: see app/idle.h. */
+enum idle_mode {
+	IDLE_ADAPTIVE, /* look, then sleep */
+	IDLE_SPIN,     /* look all the time */
+};
+
+/* What becomes of system calls that sluiced does not need: see app/syscall_filter.h. */
+enum seccomp_mode {
+	SECCOMP_KILL,
+	SECCOMP_LOG,
+	SECCOMP_OFF,
+};
+
+/* Their values in the file. */
+extern const char *const idle_modes[], *const seccomp_modes[];
 
 /* Where the addresses, gateways and resolvers of the uplink come from. */
 enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
@@ -57,7 +76,7 @@ struct conf_port {
 	enum device device;
 	char *argument; /* behind the colon: IFNAME, PCI address, DPDK vdev arguments */
 	enum role role;
-	char qube[NAME_SIZE]; /* ROLE_QUBE */
+	char qube[NAME_SIZE]; /* all but ROLE_UPLINK; of ROLE_HOST a qube without addresses */
 	bool has[FAMILIES];   /* ROLE_UPLINK: address, address6 */
 	union address address[FAMILIES];
 	struct prefix link[FAMILIES];
@@ -86,6 +105,8 @@ struct conf_qube {
 	union address address[FAMILIES];
 	bool has_mac;
 	uint8_t mac[6];
+	bool host;        /* our own kernel: its addresses are the uplink's */
+	bool accepts_all; /* nobody wrote rules for it, so it may send anything */
 	char *rules_path; /* as to be opened: relative paths are resolved against the conf file */
 	enum rules_state state; /* RULES_NONE without a `rules` key */
 	struct ruleset ruleset; /* RULES_VALID */
@@ -129,12 +150,19 @@ struct conf_group {
 	gid_t id;
 };
 
-struct section; /* conf/loader.h */
+struct section;    /* conf/loader.h */
+struct conf_files; /* conf/include.h */
 
 struct conf {
-	char *path; /* the file, for messages */
+	char *path;    /* the file, for messages */
+	char *include; /* pattern of files that are read after it; NULL without one */
+	/* All files. Lines, here and in what follows, are counted through them: see conf_place. */
+	struct conf_files *files;
 	unsigned workers;
-	unsigned flows; /* per worker */
+	bool workers_automatic; /* nobody said how many */
+	unsigned flows;         /* per worker */
+	enum idle_mode idle;
+	enum seccomp_mode seccomp;
 	char *socket_path;
 	char *state_dir;
 	struct conf_group group, look_group; /* may change things; may look */
@@ -160,7 +188,7 @@ struct conf {
 	/* where everything stood, for messages about it */
 	unsigned section_count;
 	struct section *sections;
-	unsigned line_count;
+	unsigned line_count; /* of the first file */
 };
 
 /**
@@ -170,6 +198,19 @@ struct conf {
  */
 int conf_load(const char *path, const struct report *report, struct conf **out);
 void conf_free(struct conf *conf);
+
+/* FILE:LINE, with its NUL; of a path that is longer, the beginning. */
+#define PLACE_SIZE 512
+
+/**
+ * Where a line stands: FILE:LINE.
+ * @param line as members called `line` have it; 0 is the whole file
+ */
+const char *conf_place(const struct conf *conf, unsigned line, char text[PLACE_SIZE]);
+
+/** The same of a second line, for a message about the first: "line 3" in the same file. */
+const char *conf_other_place(
+	const struct conf *conf, unsigned line, unsigned other, char text[PLACE_SIZE]);
 
 /** The qube of that name; NULL if there is none. */
 const struct conf_qube *conf_qube_find(const struct conf *conf, const char *name);

@@ -7,6 +7,7 @@
  * stands there, so it is not called missing on top.
  */
 #include "conf/loader.h"
+#include "conf/value.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 	const struct conf_port *port = &conf->ports[section->index];
 	unsigned line = section->key_line[KEY_PORT_QUBE];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 	unsigned qube;
 
 	for (unsigned i = 0; i < RTE_DIM(uplink_only); i++)
@@ -126,11 +128,28 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 	if (qube == conf->qube_count)
 		loader_error(loader, line, "qube", "there is no section [qube %s]", port->qube);
 	else if (lives[qube] != NULL)
-		loader_error(loader, line, "qube", "\"%s\" already lives on %s (line %u)",
-			port->qube, section_title(loader->conf, lives[qube], title),
-			lives[qube]->line);
+		loader_error(loader, line, "qube", "\"%s\" already lives on %s (%s)", port->qube,
+			section_title(loader->conf, lives[qube], title),
+			conf_other_place(conf, line, lives[qube]->line, place));
 	else
 		lives[qube] = section;
+}
+
+/* Our own kernel: it has a TAP, and the addresses of the uplink. */
+static void
+host_port_check(struct loader *loader, const struct section *section)
+{
+	static const enum key_id forbidden[] = {
+		KEY_QUBE_ADDRESS, KEY_QUBE_ADDRESS6, KEY_QUBE_MAC, KEY_QUBE_FILTER};
+	const struct conf_port *port = &loader->conf->ports[section->index];
+	const struct section *qube = section_find(loader->conf, SECTION_QUBE, port->qube);
+
+	if (section->key_valid[KEY_PORT_DEVICE] && port->device != DEVICE_TAP)
+		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
+			"a port with role = host makes its own: allowed: tap:IFNAME");
+	for (unsigned i = 0; qube != NULL && i < RTE_DIM(forbidden); i++)
+		forbid(loader, qube, forbidden[i],
+			"is not for the qube of a port with role = host, which is our own kernel");
 }
 
 static void
@@ -138,6 +157,7 @@ device_unique_check(struct loader *loader, const struct section *section)
 {
 	const struct conf_port *port = &loader->conf->ports[section->index];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 
 	if (port->argument == NULL)
 		return;
@@ -151,9 +171,9 @@ device_unique_check(struct loader *loader, const struct section *section)
 			strcmp(earlier->argument, port->argument) != 0)
 			continue;
 		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
-			"is already used by %s (line %u)",
-			section_title(loader->conf, other, title),
-			other->key_line[KEY_PORT_DEVICE]);
+			"is already used by %s (%s)", section_title(loader->conf, other, title),
+			conf_other_place(loader->conf, section->key_line[KEY_PORT_DEVICE],
+				other->key_line[KEY_PORT_DEVICE], place));
 		return;
 	}
 }
@@ -161,9 +181,10 @@ device_unique_check(struct loader *loader, const struct section *section)
 static void
 ports_check(struct loader *loader)
 {
-	const struct section *uplink = NULL;
+	const struct section *uplink = NULL, *host = NULL;
 	const struct section **lives;
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 	bool role_unknown = false;
 
 	lives = calloc(loader->conf->qube_count + 1, sizeof(*lives));
@@ -183,15 +204,29 @@ ports_check(struct loader *loader)
 			role_unknown = true;
 			continue;
 		}
-		if (loader->conf->ports[section->index].role == ROLE_QUBE) {
+		if (loader->conf->ports[section->index].role != ROLE_UPLINK)
 			qube_port_check(loader, section, lives);
+		if (loader->conf->ports[section->index].role == ROLE_HOST) {
+			host_port_check(loader, section);
+			if (host != NULL)
+				loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
+					"a second host, the first is %s (line %u); allowed: one",
+					section_title(loader->conf, host, title), host->line);
+			host = section;
 			continue;
 		}
+		if (loader->conf->ports[section->index].device == DEVICE_TAP)
+			loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
+				"tap: is for a port with role = host");
+		if (loader->conf->ports[section->index].role == ROLE_QUBE)
+			continue;
 		uplink_check(loader, section);
 		if (uplink != NULL)
 			loader_error(loader, section->key_line[KEY_PORT_ROLE], "role",
-				"a second uplink, the first is %s (line %u); allowed: exactly one",
-				section_title(loader->conf, uplink, title), uplink->line);
+				"a second uplink, the first is %s (%s); allowed: exactly one",
+				section_title(loader->conf, uplink, title),
+				conf_other_place(loader->conf, section->key_line[KEY_PORT_ROLE],
+					uplink->line, place));
 		else
 			uplink = section;
 	}
@@ -215,7 +250,8 @@ qubes_check(struct loader *loader)
 
 		if (section->kind != SECTION_QUBE)
 			continue;
-		if (section->key_line[KEY_QUBE_ADDRESS] == 0 &&
+		if (!loader->conf->qubes[section->index].host &&
+			section->key_line[KEY_QUBE_ADDRESS] == 0 &&
 			section->key_line[KEY_QUBE_ADDRESS6] == 0)
 			loader_error(loader, section->line,
 				section_title(loader->conf, section, title),
@@ -312,10 +348,12 @@ claimed(struct loader *loader, unsigned line, const char *key, const union addre
 {
 	char text[ADDRESS_TEXT_SIZE];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 
-	loader_error(loader, line, key, "\"%s\" is already the %s of %s (line %u)",
+	loader_error(loader, line, key, "\"%s\" is already the %s of %s (%s)",
 		address_format(text, claim->family, address), claim->key->name,
-		section_title(loader->conf, claim->section, title), claim->line);
+		section_title(loader->conf, claim->section, title),
+		conf_other_place(loader->conf, line, claim->line, place));
 }
 
 /* A next router or a resolver lies beyond the uplink: it is none of ours. */

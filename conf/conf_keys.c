@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/un.h>
@@ -77,6 +78,63 @@ yes_no_parse(const struct key *key, void *object, const char *text, char *reason
 	return true;
 }
 
+void
+workers_automatic(struct conf *conf)
+{
+	cpu_set_t allowed;
+	unsigned cpus = 1;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0)
+		cpus = (unsigned)CPU_COUNT(&allowed);
+	conf->workers = RTE_MIN(RTE_MAX(cpus / 2, 1u), (unsigned)WORKERS_AUTOMATIC_MAX);
+	conf->workers_automatic = true;
+}
+
+static bool
+workers_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	if (strcmp(text, "auto") == 0) {
+		workers_automatic(conf);
+		return true;
+	}
+	conf->workers_automatic = false;
+	return number_parse(key, object, text, reason);
+}
+
+const char *const idle_modes[] = {[IDLE_ADAPTIVE] = "adaptive", [IDLE_SPIN] = "spin"};
+const char *const seccomp_modes[] = {
+	[SECCOMP_KILL] = "kill", [SECCOMP_LOG] = "log", [SECCOMP_OFF] = "off"};
+
+static bool
+idle_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	for (unsigned mode = 0; mode < RTE_DIM(idle_modes); mode++)
+		if (strcmp(text, idle_modes[mode]) == 0) {
+			conf->idle = (enum idle_mode)mode;
+			return true;
+		}
+	return value_wrong(reason, "is neither adaptive nor spin");
+}
+
+static bool
+seccomp_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	for (unsigned mode = 0; mode < RTE_DIM(seccomp_modes); mode++)
+		if (strcmp(text, seccomp_modes[mode]) == 0) {
+			conf->seccomp = (enum seccomp_mode)mode;
+			return true;
+		}
+	return value_wrong(reason, "is neither kill, nor log, nor off");
+}
+
 static bool
 state_dir_parse(const struct key *key, void *object, const char *text, char *reason)
 {
@@ -86,6 +144,15 @@ state_dir_parse(const struct key *key, void *object, const char *text, char *rea
 	if (text[0] != '/')
 		return value_wrong(reason, "is not an absolute path");
 	return value_text(&conf->state_dir, text, reason);
+}
+
+static bool
+include_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf *conf = object;
+
+	(void)key;
+	return value_text(&conf->include, text, reason);
 }
 
 static bool
@@ -111,66 +178,13 @@ group_parse(const struct key *key, void *object, const char *text, char *reason)
 	return true;
 }
 
-/*
- * An address that one station can have. What the guard takes for a martian must not be configured,
- * or that station could never send.
- */
-static bool
-unicast_check(enum family family, const union address *address, char *reason)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	static const uint8_t loopback[16] = {[15] = 1};
-	const uint8_t *byte = address->v6;
-
-	if (address_is_zero(address))
-		return value_wrong(reason, "is the unspecified address");
-	if (family == FAMILY_IPV4) {
-		if (byte[0] == 0)
-			return value_wrong(reason, "lies in 0.0.0.0/8");
-		if (byte[0] == 127)
-			return value_wrong(reason, "is a loopback address");
-		if (byte[0] >= 240)
-			return value_wrong(reason, "is a broadcast or reserved address");
-		if (byte[0] >= 224)
-			return value_wrong(reason, "is a multicast address");
-		return true;
-	}
-	if (memcmp(byte, loopback, sizeof(loopback)) == 0)
-		return value_wrong(reason, "is the loopback address");
-	if (memcmp(byte, mapped, sizeof(mapped)) == 0)
-		return value_wrong(reason, "is an IPv4 address in IPv6 clothes");
-	if (byte[0] == 0xff)
-		return value_wrong(reason, "is a multicast address");
-	return true;
-}
-
-bool
-address_is_link_local(enum family family, const union address *address)
-{
-	return family == FAMILY_IPV6 && address->v6[0] == 0xfe && (address->v6[1] & 0xc0) == 0x80;
-}
-
-static bool
-station_parse(enum family family, const char *text, union address *address, char *reason)
-{
-	enum family found;
-
-	if (address_parse(text, &found, address) != 0)
-		return value_wrong(
-			reason, "is not an %s address", family == FAMILY_IPV4 ? "IPv4" : "IPv6");
-	if (found != family)
-		return value_wrong(
-			reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
-	return unicast_check(family, address, reason);
-}
-
 static bool
 gateway_address_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf *conf = object;
 
 	/* A link-local gateway is fine: it is the same on every port and never leaves the link. */
-	if (!station_parse(key->family, text, &conf->gateway[key->family], reason))
+	if (!value_station(key->family, text, &conf->gateway[key->family], reason))
 		return false;
 	conf->has_gateway[key->family] = true;
 	return true;
@@ -192,7 +206,7 @@ address_list_parse(
 		if (*count == list_max)
 			return value_wrong(reason, "holds more than %u addresses", list_max);
 		snprintf(one, sizeof(one), "%.*s", (int)RTE_MIN(length, sizeof(one) - 1), text);
-		if (!station_parse(FAMILY_IPV4, one, &address, inner))
+		if (!value_station(FAMILY_IPV4, one, &address, inner))
 			return value_wrong(reason, "is wrong: \"%s\" %s", one, inner);
 		list[(*count)++] = address.v4;
 		text += length;
@@ -291,6 +305,11 @@ device_parse(const struct key *key, void *object, const char *text, char *reason
 		port->device = DEVICE_DPDK;
 		return devargs_check(text, reason) && value_text(&port->argument, text, reason);
 	}
+	if (strncmp(text, "tap:", strlen("tap:")) == 0) {
+		text += strlen("tap:");
+		port->device = DEVICE_TAP;
+		return interface_check(text, reason) && value_text(&port->argument, text, reason);
+	}
 	return value_wrong(reason, "is no kind of device");
 }
 
@@ -300,13 +319,12 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 	struct conf_port *port = object;
 
 	(void)key;
-	if (strcmp(text, "uplink") == 0)
-		port->role = ROLE_UPLINK;
-	else if (strcmp(text, "qube") == 0)
-		port->role = ROLE_QUBE;
-	else
-		return value_wrong(reason, "is no role");
-	return true;
+	for (unsigned i = 0; i < ROLES; i++)
+		if (strcmp(text, role_names[i]) == 0) {
+			port->role = (enum role)i;
+			return true;
+		}
+	return value_wrong(reason, "is no role");
 }
 
 static bool
@@ -395,7 +413,7 @@ port_address_parse(const struct key *key, void *object, const char *text, char *
 		return value_wrong(reason, "has no /LENGTH");
 	snprintf(host, sizeof(host), "%.*s", (int)RTE_MIN((size_t)(slash - text), sizeof(host) - 1),
 		text);
-	if (!station_parse(family, host, &address, reason))
+	if (!value_station(family, host, &address, reason))
 		return false;
 	if (address_is_link_local(family, &address))
 		return value_wrong(reason, "is a link-local address");
@@ -420,7 +438,7 @@ port_gateway_parse(const struct key *key, void *object, const char *text, char *
 {
 	struct conf_port *port = object;
 
-	if (!station_parse(key->family, text, &port->gateway[key->family], reason))
+	if (!value_station(key->family, text, &port->gateway[key->family], reason))
 		return false;
 	port->has_gateway[key->family] = true;
 	return true;
@@ -432,12 +450,8 @@ qube_address_parse(const struct key *key, void *object, const char *text, char *
 	struct conf_qube *qube = object;
 	union address address;
 
-	if (strchr(text, '/') != NULL)
-		return value_wrong(reason, "has a prefix length, a qube has single addresses");
-	if (!station_parse(key->family, text, &address, reason))
+	if (!value_qube_address(key->family, text, &address, reason))
 		return false;
-	if (address_is_link_local(key->family, &address))
-		return value_wrong(reason, "is a link-local address");
 	qube->has[key->family] = true;
 	qube->address[key->family] = address;
 	return true;
@@ -446,26 +460,11 @@ qube_address_parse(const struct key *key, void *object, const char *text, char *
 static bool
 mac_parse(const struct key *key, void *object, const char *text, char *reason)
 {
-	static const uint8_t none[6];
 	struct conf_qube *qube = object;
-	uint8_t mac[6];
 
 	(void)key;
-	if (strlen(text) != strlen("xx:xx:xx:xx:xx:xx"))
-		return value_wrong(reason, "is not a MAC");
-	for (unsigned i = 0; i < sizeof(mac); i++) {
-		const char *pair = text + 3 * i;
-
-		if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1]) ||
-			(i < 5 && pair[2] != ':'))
-			return value_wrong(reason, "is not a MAC");
-		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
-	}
-	if (mac[0] & 1)
-		return value_wrong(reason, "is a multicast MAC");
-	if (memcmp(mac, none, sizeof(mac)) == 0)
-		return value_wrong(reason, "is no station's MAC");
-	memcpy(qube->mac, mac, sizeof(mac));
+	if (!value_mac(text, qube->mac, reason))
+		return false;
 	qube->has_mac = true;
 	return true;
 }

@@ -39,14 +39,17 @@ counts_check(struct loader *loader, const struct section *section)
 	const struct conf_forward *forward = &loader->conf->forwards[section->index];
 	unsigned listens = forward->last - forward->first + 1u;
 	unsigned targets = forward->target_last - forward->target_first + 1u;
+	char place[PLACE_SIZE];
 
 	if (!section->key_valid[KEY_FORWARD_SRCPORTS] || !section->key_valid[KEY_FORWARD_DSTPORTS])
 		return;
 	if (targets != 1 && targets != listens)
 		loader_error(loader, section->key_line[KEY_FORWARD_DSTPORTS], "dstports",
-			"%u ports for the %u of srcports (line %u); allowed: as many, or one for "
+			"%u ports for the %u of srcports (%s); allowed: as many, or one for "
 			"all",
-			targets, listens, section->key_line[KEY_FORWARD_SRCPORTS]);
+			targets, listens,
+			conf_other_place(loader->conf, section->key_line[KEY_FORWARD_DSTPORTS],
+				section->key_line[KEY_FORWARD_SRCPORTS], place));
 }
 
 static void
@@ -55,6 +58,7 @@ source_check(struct loader *loader, const struct section *section, const struct 
 	const struct conf_forward *forward = &loader->conf->forwards[section->index];
 	const struct conf_qube *qube;
 	char text[ADDRESS_TEXT_SIZE];
+	char place[PLACE_SIZE];
 
 	if (target == NULL || !forward->has_source)
 		return;
@@ -65,9 +69,11 @@ source_check(struct loader *loader, const struct section *section, const struct 
 	if (!qube->has[FAMILY_IPV4] && !qube->has[FAMILY_IPV6])
 		return;
 	loader_error(loader, section->key_line[KEY_FORWARD_SRCHOST], "srchost",
-		"\"%s\" can never connect: [qube %s] (line %u) has no %s address",
+		"\"%s\" can never connect: [qube %s] (%s) has no %s address",
 		prefix_format(text, forward->source_family, &forward->source), qube->name,
-		target->line, address_name[forward->source_family]);
+		conf_other_place(
+			loader->conf, section->key_line[KEY_FORWARD_SRCHOST], target->line, place),
+		address_name[forward->source_family]);
 }
 
 static bool
@@ -114,6 +120,7 @@ overlap_check(struct loader *loader, const struct section *section)
 	const struct conf_forward *forward = &conf->forwards[section->index];
 	char ours[RANGE_TEXT_SIZE], theirs[RANGE_TEXT_SIZE];
 	char title[SECTION_TITLE_SIZE];
+	char place[PLACE_SIZE];
 
 	if (!listens(section))
 		return;
@@ -126,11 +133,13 @@ overlap_check(struct loader *loader, const struct section *section)
 		if (!forwards_overlap(earlier, forward))
 			continue;
 		loader_error(loader, section->key_line[KEY_FORWARD_SRCPORTS], "srcports",
-			"%s overlaps %s of %s (line %u), and so does who may connect; allowed: "
+			"%s overlaps %s of %s (%s), and so does who may connect; allowed: "
 			"other ports, or a srchost that keeps them apart",
 			range_format(ours, forward->first, forward->last),
 			range_format(theirs, earlier->first, earlier->last),
-			section_title(conf, other, title), other->key_line[KEY_FORWARD_SRCPORTS]);
+			section_title(conf, other, title),
+			conf_other_place(conf, section->key_line[KEY_FORWARD_SRCPORTS],
+				other->key_line[KEY_FORWARD_SRCPORTS], place));
 		return;
 	}
 }

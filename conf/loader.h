@@ -43,10 +43,17 @@ enum section_kind {
  */
 /* clang-format off */
 #define KEYS(KEY) \
-	KEY(SLUICE_WORKERS, SLUICE, "workers", number_parse, \
-		"worker lcores", \
+	KEY(SLUICE_WORKERS, SLUICE, "workers", workers_parse, \
+		"worker lcores, or auto: half of the CPUs, but 1 to 4", \
 		.offset = offsetof(struct conf, workers), .min = 1, .max = WORKERS_MAX, \
-		.without = "1") \
+		.without = "auto") \
+	KEY(SLUICE_IDLE, SLUICE, "idle", idle_parse, \
+		"adaptive or spin: whether workers without work sleep or look for it all the time", \
+		.without = "adaptive") \
+	KEY(SLUICE_SECCOMP, SLUICE, "seccomp", seccomp_parse, \
+		"kill, log or off: whether a system call that sluiced does not need ends it, is " \
+		"written into the kernel's log, or neither", \
+		.without = "kill") \
 	KEY(SLUICE_FLOWS, SLUICE, "flows", number_parse, \
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
@@ -57,6 +64,9 @@ enum section_kind {
 	KEY(SLUICE_STATE_DIR, SLUICE, "state-dir", state_dir_parse, \
 		"the absolute path of a directory", \
 		.without = STATE_DIR_DEFAULT) \
+	KEY(SLUICE_INCLUDE, SLUICE, "include", include_parse, \
+		"the path of further files, relative to this one; * and ? stand for what differs in names", \
+		.without = "there are none") \
 	KEY(SLUICE_GROUP, SLUICE, "group", group_parse, \
 		"the name or number of the group that may change things over the control socket", \
 		.offset = offsetof(struct conf, group), \
@@ -94,15 +104,15 @@ enum section_kind {
 		.offset = offsetof(struct conf, xenstore), \
 		.without = "no") \
 	KEY(PORT_DEVICE, PORT, "device", device_parse, \
-		"kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS", \
+		"kernel:IFNAME, pci:ADDRESS, dpdk:DEVARGS, or tap:IFNAME for role = host", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_ROLE, PORT, "role", role_parse, \
-		"uplink or qube", \
+		"uplink, qube or host, which is our own kernel", \
 		.without = KEY_NEEDED) \
 	KEY(PORT_QUBE, PORT, "qube", qube_name_parse, \
-		"the NAME of a [qube NAME] section, for role = qube", \
+		"the NAME of a [qube NAME] section, for role = qube; for role = host one that has no address", \
 		.offset = offsetof(struct conf_port, qube), \
-		.without = KEY_NEEDED) \
+		.without = "needed for role = qube; for role = host one of the port's name, which may send anything") \
 	KEY(PORT_ADDRESS, PORT, "address", port_address_parse, \
 		"our IPv4 ADDRESS/LENGTH there, for role = uplink", .family = FAMILY_IPV4, \
 		.without = "the uplink has no IPv4") \
@@ -219,6 +229,7 @@ struct section {
 	unsigned line;                /* of its header */
 	unsigned key_line[KEY_COUNT]; /* 0 = the key does not stand there */
 	bool key_valid[KEY_COUNT];    /* it does, and its value was taken */
+	unsigned file;                /* the last one in which it stands, counted from 0 */
 };
 
 struct loader {
@@ -227,11 +238,13 @@ struct loader {
 	unsigned errors;
 	/* position in the text */
 	const char *cursor, *end;
-	unsigned line; /* 1-based */
-	bool dos;      /* a DOS line end was reported already */
+	unsigned line;  /* 1-based, through all files */
+	unsigned first; /* line of this file */
+	unsigned file;  /* counted from 0 */
+	bool dos;       /* a DOS line end was reported already */
 	/* the one of conf->sections that is being read; NULL before the first and in bad ones */
 	struct section *current;
-	bool any_section; /* a header, good or bad, has been seen */
+	bool any_section; /* a header, good or bad, has been seen in this file */
 };
 
 /* Text of a section header, with its brackets and NUL. */
@@ -252,8 +265,12 @@ void loader_error(struct loader *loader, unsigned line, const char *key, const c
 	__attribute__((format(printf, 4, 5)));
 #define ERRORS_MAX 100
 
-/** Tell whether @p address is an IPv6 link-local one. */
-bool address_is_link_local(enum family family, const union address *address);
+/**
+ * As many workers as is good for the machine: half of the CPUs we may use, but 1 to
+ * WORKERS_AUTOMATIC_MAX. The other half is for those who feed them: behind kernel ports that is
+ * this machine itself, the back ends of its qubes among them.
+ */
+void workers_automatic(struct conf *conf);
 
 /** Check what sections and keys demand of each other, after the last line. */
 void conf_check(struct loader *loader);

@@ -166,7 +166,7 @@ names_number_all(struct rules *rules, const struct rules *before, struct name_ta
 			rule->name_id = ruleset->rules[first].name_id;
 			continue;
 		}
-		if (count == NAMES_MAX) {
+		if (count == QUBE_NAMES_MAX) {
 			(*left_out)++;
 			continue;
 		}
@@ -229,7 +229,7 @@ names_fill(const struct build *build, const char *qube, struct rules *rules,
 			"qube %s: %u rules with names match nothing: there are %d names before "
 			"them, "
 			"and no more are allowed",
-			qube, left_out, NAMES_MAX);
+			qube, left_out, QUBE_NAMES_MAX);
 	rules->name_index = name_index_new(&rules->ruleset);
 	return rules->name_index != NULL ? 0 : -ENOMEM;
 }
@@ -308,7 +308,7 @@ names_enter(struct build *build)
 		if (previous->qubes[i].name[0] != '\0')
 			name_table_add(&build->before, previous->qubes[i].name, (uint16_t)i);
 	for (unsigned i = 0; i < conf->port_count; i++)
-		if (conf->ports[i].role == ROLE_QUBE)
+		if (conf->ports[i].role != ROLE_UPLINK)
 			name_table_add(&build->ports, conf->ports[i].qube, (uint16_t)i);
 	return 0;
 }
@@ -323,7 +323,7 @@ port_fill(struct policy_port *port, const struct build *build, const struct conf
 	port->mss_clamp = from->mss_clamp;
 	port->mss = from->mss;
 	port->qube = QUBE_NONE;
-	if (from->role == ROLE_QUBE) {
+	if (from->role != ROLE_UPLINK) {
 		port->qube = name_table_find(&build->now, from->qube);
 		return;
 	}
@@ -334,13 +334,28 @@ port_fill(struct policy_port *port, const struct build *build, const struct conf
 	memcpy(port->gateway, from->gateway, sizeof(port->gateway));
 }
 
+/* Our own kernel has the addresses of the uplink, whatever they are now. */
+static void
+host_fill(struct policy *policy, uint16_t index, bool configuring)
+{
+	const struct policy_port *uplink = &policy->ports[policy->uplink];
+	struct qube *host = &policy->qubes[policy->ports[index].qube];
+
+	memcpy(host->has, uplink->has, sizeof(host->has));
+	memcpy(host->address, uplink->address, sizeof(host->address));
+	policy->configuring = configuring;
+	policy->host = index;
+}
+
 static void
 ports_fill(const struct build *build)
 {
 	const struct conf *conf = build->conf;
 	struct policy *policy = build->policy;
+	bool configuring = false;
 
 	policy->uplink = PORT_NONE;
+	policy->host = PORT_NONE;
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
@@ -348,9 +363,13 @@ ports_fill(const struct build *build)
 		if (from->role != ROLE_UPLINK)
 			continue;
 		policy->uplink = (uint16_t)i;
+		configuring = from->settings == SETTINGS_HOST;
 		policy->resolver_count = from->resolver_count;
 		memcpy(policy->resolver, from->resolver, sizeof(policy->resolver));
 	}
+	for (unsigned i = 0; i < policy->port_count && policy->uplink != PORT_NONE; i++)
+		if (policy->ports[i].role == ROLE_HOST && policy->ports[i].qube != QUBE_NONE)
+			host_fill(policy, (uint16_t)i, configuring);
 }
 
 /*
@@ -404,6 +423,7 @@ qube_fill(const struct build *build, const struct conf_qube *from, uint16_t inde
 	qube->port = name_table_find(&build->ports, from->name);
 	qube->limits = from->limits;
 	qube->filter = from->filter;
+	qube->host = from->host;
 	qube->since = before != NULL ? before->since : build->policy->generation;
 	return rules_take(build, from, before != NULL ? before->rules : NULL, &qube->rules);
 }
@@ -461,6 +481,7 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 {
 	time_t end = (time_t)forward->expire_s;
 	char text[sizeof("9999-12-31 23:59:59 UTC")] = "";
+	char place[PLACE_SIZE];
 	struct tm parts;
 
 	if (forward->expire_s == 0 || forward->expire_s > now_s)
@@ -468,18 +489,20 @@ expired_report(const struct build *build, const struct conf_forward *forward, ui
 	if (gmtime_r(&end, &parts) == NULL ||
 		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts) == 0)
 		snprintf(text, sizeof(text), "%" PRIu64, forward->expire_s);
-	report_line(build->report, "%s:%u: [forward %s]: not in force, its time was over at %s",
-		build->conf->path, forward->line, forward->name, text);
+	report_line(build->report, "%s: [forward %s]: not in force, its time was over at %s",
+		conf_place(build->conf, forward->line, place), forward->name, text);
 }
 
 /* @return false, reported, when no qube has that name */
 static bool
 qube_resolve(const struct build *build, unsigned line, const char *name, uint16_t *index)
 {
+	char place[PLACE_SIZE];
+
 	*index = name_table_find(&build->now, name);
 	if (*index == QUBE_NONE)
-		report_line(
-			build->report, "%s:%u: there is no qube %s", build->conf->path, line, name);
+		report_line(build->report, "%s: there is no qube %s",
+			conf_place(build->conf, line, place), name);
 	return *index != QUBE_NONE;
 }
 
@@ -640,7 +663,8 @@ qube_appeared(const struct policy *policy, const struct policy *previous)
 		for (unsigned family = 0; family < FAMILIES; family++) {
 			uint16_t owner = QUBE_NONE;
 
-			if (!qube->has[family])
+			/* The host's are ours: a change of those is seen elsewhere. */
+			if (!qube->has[family] || qube->host)
 				continue;
 			policy_owner(previous, family, &qube->address[family], &owner);
 			if (owner != i || qube->since == policy->generation)

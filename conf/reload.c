@@ -31,17 +31,15 @@ static void
 differs(struct reload *reload, unsigned line, const char *key, const char *format, ...)
 {
 	char what[3 * VALUE_SIZE];
-	char place[16] = "";
+	char place[PLACE_SIZE];
 	va_list arguments;
 
 	reload->differences++;
 	va_start(arguments, format);
 	vsnprintf(what, sizeof(what), format, arguments);
 	va_end(arguments);
-	if (line != 0)
-		snprintf(place, sizeof(place), ":%u", line);
-	report_line(reload->report, "%s%s: %s: %s needs a restart of sluiced", reload->wanted->path,
-		place, key, what);
+	report_line(reload->report, "%s: %s: %s needs a restart of sluiced",
+		conf_place(reload->wanted, line, place), key, what);
 }
 
 /*
@@ -92,7 +90,13 @@ sluice_compare(struct reload *reload)
 {
 	const struct conf *running = reload->running, *wanted = reload->wanted;
 
-	numbers_compare(reload, KEY_SLUICE_WORKERS, running->workers, wanted->workers);
+	/* CPUs may have come and gone */
+	if (!running->workers_automatic || !wanted->workers_automatic)
+		numbers_compare(reload, KEY_SLUICE_WORKERS, running->workers, wanted->workers);
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_IDLE, idle_modes[running->idle],
+		idle_modes[wanted->idle]);
+	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SECCOMP,
+		seccomp_modes[running->seccomp], seccomp_modes[wanted->seccomp]);
 	numbers_compare(reload, KEY_SLUICE_FLOWS, running->flows, wanted->flows);
 	value_compare(reload, SECTION_SLUICE, "", KEY_SLUICE_SOCKET, running->socket_path,
 		wanted->socket_path);
@@ -140,7 +144,8 @@ device_compare(
 	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
 	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
+		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+		[DEVICE_TAP] = "tap"};
 	char *old = NULL, *new = NULL;
 
 	/* The arguments of a DPDK device may be longer than any buffer would be. */
@@ -229,11 +234,9 @@ uplink_compare(
 static void
 port_compare(struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
-	static const char *const roles[] = {[ROLE_UPLINK] = "uplink", [ROLE_QUBE] = "qube"};
-
 	device_compare(reload, running, wanted);
-	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, roles[running->role],
-		roles[wanted->role]);
+	value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ROLE, role_names[running->role],
+		role_names[wanted->role]);
 	if (running->role != wanted->role)
 		return;
 	if (wanted->role == ROLE_UPLINK)

@@ -190,3 +190,92 @@ value_comment(char **stored, const char *text, char *reason)
 	}
 	return value_text(stored, text, reason);
 }
+
+/*
+ * An address that one station can have. What the guard takes for a martian must not be configured,
+ * or that station could never send.
+ */
+bool
+address_is_unicast(enum family family, const union address *address, char *reason)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t loopback[16] = {[15] = 1};
+	const uint8_t *byte = address->v6;
+
+	if (address_is_zero(address))
+		return value_wrong(reason, "is the unspecified address");
+	if (family == FAMILY_IPV4) {
+		if (byte[0] == 0)
+			return value_wrong(reason, "lies in 0.0.0.0/8");
+		if (byte[0] == 127)
+			return value_wrong(reason, "is a loopback address");
+		if (byte[0] >= 240)
+			return value_wrong(reason, "is a broadcast or reserved address");
+		if (byte[0] >= 224)
+			return value_wrong(reason, "is a multicast address");
+		return true;
+	}
+	if (memcmp(byte, loopback, sizeof(loopback)) == 0)
+		return value_wrong(reason, "is the loopback address");
+	if (memcmp(byte, mapped, sizeof(mapped)) == 0)
+		return value_wrong(reason, "is an IPv4 address in IPv6 clothes");
+	if (byte[0] == 0xff)
+		return value_wrong(reason, "is a multicast address");
+	return true;
+}
+
+bool
+address_is_link_local(enum family family, const union address *address)
+{
+	return family == FAMILY_IPV6 && address->v6[0] == 0xfe && (address->v6[1] & 0xc0) == 0x80;
+}
+
+bool
+value_station(enum family family, const char *text, union address *address, char *reason)
+{
+	enum family found;
+
+	if (address_parse(text, &found, address) != 0)
+		return value_wrong(
+			reason, "is not an %s address", family == FAMILY_IPV4 ? "IPv4" : "IPv6");
+	if (found != family)
+		return value_wrong(
+			reason, "is an %s address", found == FAMILY_IPV4 ? "IPv4" : "IPv6");
+	return address_is_unicast(family, address, reason);
+}
+
+bool
+value_qube_address(enum family family, const char *text, union address *address, char *reason)
+{
+	if (strchr(text, '/') != NULL)
+		return value_wrong(reason, "has a prefix length, a qube has single addresses");
+	if (!value_station(family, text, address, reason))
+		return false;
+	if (address_is_link_local(family, address))
+		return value_wrong(reason, "is a link-local address");
+	return true;
+}
+
+bool
+value_mac(const char *text, uint8_t stored[6], char *reason)
+{
+	static const uint8_t none[6];
+	uint8_t mac[6];
+
+	if (strlen(text) != strlen("xx:xx:xx:xx:xx:xx"))
+		return value_wrong(reason, "is not a MAC");
+	for (unsigned i = 0; i < sizeof(mac); i++) {
+		const char *pair = text + 3 * i;
+
+		if (!isxdigit((unsigned char)pair[0]) || !isxdigit((unsigned char)pair[1]) ||
+			(i < 5 && pair[2] != ':'))
+			return value_wrong(reason, "is not a MAC");
+		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (mac[0] & 1)
+		return value_wrong(reason, "is a multicast MAC");
+	if (memcmp(mac, none, sizeof(mac)) == 0)
+		return value_wrong(reason, "is no station's MAC");
+	memcpy(stored, mac, sizeof(mac));
+	return true;
+}

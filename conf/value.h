@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Values that stand in more than one kind of text: sluice.conf, rules, and forwards over the
- * control socket.
+ * Values that stand in more than one kind of text: sluice.conf, rules, forwards over the control
+ * socket, and what Qubes says of its qubes.
  *
  * A parser sees the value alone and says what is wrong with it, such as "is over 65535"; the caller
  * adds the place, the key and what is allowed.
@@ -48,3 +48,18 @@ bool value_expire(const char *text, uint64_t now_s, uint64_t *expire_s, char *re
 
 /** What people may write about a rule: UTF-8 without control characters, not empty. */
 bool value_comment(char **stored, const char *text, char *reason);
+
+/** Tell whether one station can have an address. @param reason out, REASON_SIZE: why it cannot */
+bool address_is_unicast(enum family family, const union address *address, char *reason);
+
+/** Tell whether @p address is an IPv6 link-local one. */
+bool address_is_link_local(enum family family, const union address *address);
+
+/** An address of that family that one station can have. */
+bool value_station(enum family family, const char *text, union address *address, char *reason);
+
+/** One that a qube can have. */
+bool value_qube_address(enum family family, const char *text, union address *address, char *reason);
+
+/** A unicast MAC. */
+bool value_mac(const char *text, uint8_t stored[6], char *reason);

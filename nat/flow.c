@@ -784,6 +784,20 @@ flow_expire(struct flow_table *table, uint32_t now_ms, unsigned budget, flow_exp
 	return closed;
 }
 
+uint32_t
+flow_due_ms(const struct flow_table *table, uint32_t now_ms, uint32_t most_ms)
+{
+	for (uint32_t tick = table->hand;; tick = tick_add(tick, 1)) {
+		uint32_t begin_ms = tick << WHEEL_TICK_SHIFT;
+		uint32_t due_ms = time_after_ms(begin_ms, now_ms) ? begin_ms - now_ms : 0;
+
+		if (due_ms >= most_ms)
+			return most_ms;
+		if (table->slot[tick % WHEEL_SLOTS] != 0)
+			return due_ms;
+	}
+}
+
 void
 flow_walk(struct flow_table *table, void (*visit)(void *context, struct flow *flow), void *context)
 {

@@ -246,6 +246,9 @@ typedef void (*flow_expired_fn)(void *context, struct flow *flow);
 unsigned flow_expire(struct flow_table *table, uint32_t now_ms, unsigned budget,
 	flow_expired_fn expired, void *context);
 
+/** In how many ms flow_expire has something to do, but no more than @p most_ms. */
+uint32_t flow_due_ms(const struct flow_table *table, uint32_t now_ms, uint32_t most_ms);
+
 uint32_t flow_count(const struct flow_table *table);
 /** How many flows were ever opened. */
 uint64_t flow_opened(const struct flow_table *table);

@@ -698,6 +698,18 @@ fragment_expire(struct fragment_table *table, uint32_t now_ms, unsigned budget)
 }
 
 uint32_t
+fragment_due_ms(const struct fragment_table *table, uint32_t now_ms, uint32_t most_ms)
+{
+	const struct datagram *oldest = TAILQ_FIRST(&table->age);
+
+	if (oldest == NULL)
+		return most_ms;
+	if (datagram_is_over(oldest, now_ms))
+		return 0;
+	return RTE_MIN(oldest->deadline_ms - now_ms, most_ms);
+}
+
+uint32_t
 fragment_count(const struct fragment_table *table)
 {
 	return table->count;

@@ -72,6 +72,9 @@ struct rte_mbuf *fragment_take(struct fragment_table *table, struct rte_mbuf *mb
 /** End datagrams whose time is over, at most @p budget of them. @return how many */
 unsigned fragment_expire(struct fragment_table *table, uint32_t now_ms, unsigned budget);
 
+/** In how many ms fragment_expire has something to do, but no more than @p most_ms. */
+uint32_t fragment_due_ms(const struct fragment_table *table, uint32_t now_ms, uint32_t most_ms);
+
 /** How many fragments wait. */
 uint32_t fragment_count(const struct fragment_table *table);
 

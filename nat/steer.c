@@ -83,12 +83,16 @@ hash_from_qube(const struct policy *policy, const struct flow_secret *secret,
 		return end_hash(secret, tuple, &remote,
 			port_counts(policy, tuple, from) ? tuple->destination_port : 0);
 	case OWNER_QUBE:
+		/* Whoever speaks first, and to which of our addresses: the qube's end decides. */
+		if (policy->qubes[from].host)
+			return end_hash(secret, tuple, &remote, tuple->destination_port);
 		return hash_pair_of_ends(secret, tuple, &remote, tuple->destination_port);
 	case OWNER_FIREWALL:
 	default:
 		target_find(policy, bindings, tuple, from, &target);
 		/* No forward: an answer to who came masqueraded, or nothing that matters. */
-		if (target.reason != REASON_NONE)
+		if (target.reason != REASON_NONE ||
+			(target.qube != from && policy->qubes[target.qube].host))
 			return end_hash(secret, tuple, &tuple->source, tuple->source_port);
 		if (target.masquerade != MASQUERADE_NONE)
 			return end_hash(secret, tuple, &target.address, target.port);

@@ -104,6 +104,8 @@ to_firewall(const struct policy *policy, const struct tuple *tuple, uint16_t fro
 
 	if (forward == NULL || !to_forward(policy, forward, tuple, target))
 		target->reason = REASON_LOCAL_REFUSED;
+	else if (policy->qubes[target->qube].host && target->qube != from)
+		return; /* has no way to anybody but through us: its answers find back */
 	else if (is_uplink_address(policy, tuple))
 		target->masquerade = MASQUERADE_EXTERNAL; /* RFC 4787 REQ-9 */
 	else if (target->qube == from)
@@ -138,6 +140,9 @@ target_find(const struct policy *policy, const struct binding_table *bindings,
 	case OWNER_QUBE:
 		target->inter_qube = !forward_allows(
 			policy->forwards, from, target->qube, tuple->protocol, target->port);
+		/* Qubes know our own kernel by no other address, and the uplink's may change. */
+		if (policy->qubes[from].host)
+			target->masquerade = MASQUERADE_GATEWAY;
 		return;
 	case OWNER_NONE:
 	default:

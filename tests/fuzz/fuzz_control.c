@@ -26,7 +26,7 @@
 #include "app/method.h"
 #include "app/tap_table.h"
 #include "app/worker_call.h"
-#include "conf/changes.h"
+#include "conf/changes_file.h"
 #include "tests/unit/plane.h"
 #include "tests/unit/unit.h"
 
@@ -709,10 +709,11 @@ report_nothing(void *context, const char *line)
 	(void)context, (void)line;
 }
 
+static const struct report report = {.line = report_nothing};
+
 static void
 open_world(void)
 {
-	static const struct report report = {.line = report_nothing};
 	char lines[512];
 
 	snprintf(folder, sizeof(folder), "%s/sluice-fuzz-XXXXXX",
@@ -771,8 +772,8 @@ close_world(void)
 	worker_calls_free(daemon_state.calls);
 	tap_table_free(daemon_state.taps);
 	daemon_expiry_close(&daemon_state);
+	changes_file_close(daemon_state.kept, daemon_now(), &report);
 	changes_free(daemon_state.changes);
-	free(daemon_state.changes_path);
 	event_base_free(daemon_state.base);
 	lost = plane_free(plane);
 	if (lost != 0)

@@ -18,7 +18,7 @@ main() {
         delay=0.$(printf '%03d' $((RANDOM % 300)))
         said=$("$PYTHON" "$WORLD_ROOT/tests/smoke/changes_kill.py" "$WORLD/control.sock" \
             "$WORLD/expected.json" "$FIREWALL_PID" "$delay") ||
-            fail "round $round: see above; on disk: $(cat "$WORLD/state/changes.json")"
+            fail "round $round: see above; on disk: $(tr -d "\\0" <"$WORLD/state/changes.journal"; cat "$WORLD/state/changes.json")"
         wait "$FIREWALL_PID" 2>/dev/null && fail "sluiced was not killed"
         read -r answered said <<<"$said"
         changes=$((changes + answered))

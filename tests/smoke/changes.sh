@@ -148,8 +148,9 @@ check_rules() {
 }
 
 check_refusals() {
-    local before
+    local before disk
     before=$(rules work)
+    disk=$(cat "$WORLD"/state/changes.* 2>/dev/null | md5sum)
     refused -32602 '{"rule": 1, "key": "dstports"}' rules.add \
         '{"qube": "work", "rules": ["action=accept", "action=accept proto=tcp dstports=80443"]}'
     refused -32602 '"key": "rulez"' rules.add '{"qube": "work", "rulez": []}'
@@ -164,8 +165,7 @@ check_refusals() {
     refused -32602 'cannot be part of a transaction' transaction \
         '{"changes": [{"method": "rules.get", "params": {}}]}'
     [[ $(rules work) == "$before" ]] || fail "a refused change has changed $(rules work)"
-    [[ ! -s $WORLD/state/changes.json ]] || ! grep -q '"qube":"work"' "$WORLD/state/changes.json" ||
-        fail "a refused change is on disk"
+    [[ $(cat "$WORLD"/state/changes.* 2>/dev/null | md5sum) == "$disk" ]] || fail "a refused change is on disk"
     change rules.policy '{"qube": "work", "policy": "accept", "check": true}'
     [[ $(rules work) == "$before" ]] || fail "check has changed something"
     ok "nothing of it has changed anything"
@@ -173,13 +173,15 @@ check_refusals() {
 
 # Runtime over kept over file, one of them at a time.
 check_layers() {
+    local disk
     change rules.set '{"qube": "personal", "policy": "drop", "rules": ["action=accept proto=tcp dstports=8080"]}'
     passes "kept rules" personal "$HOST" 8080
+    disk=$(cat "$WORLD"/state/changes.* | md5sum)
     change rules.set '{"qube": "personal", "policy": "drop", "rules": ["action=accept proto=tcp dstports=8081"], "runtime": true}'
     passes "runtime rules" personal "$HOST" 8081
     blocked "kept rules below runtime rules" personal "$HOST" 8080
     refused -32001 'numbers are theirs' rules.delete '{"qube": "personal", "number": 0}'
-    ! grep -q 8081 "$WORLD/state/changes.json" || fail "runtime rules are on disk"
+    [[ $(cat "$WORLD"/state/changes.* | md5sum) == "$disk" ]] || fail "runtime rules are on disk"
     change rules.reset '{"qube": "personal", "runtime": true}'
     passes "kept rules again" personal "$HOST" 8080
     change rules.set '{"qube": "personal", "policy": "accept", "rules": [], "runtime": true}'
@@ -299,24 +301,59 @@ work-1 work kept 2 "[45]*" example" ]] || fail "forward.list says: $(forwards)"
     [[ $(forwards) == "configured work file 0 - " ]] || fail "it is still there: $(forwards)"
 }
 
+damaged() { # EXPECTED: neither sluiced nor --check take what is there now, and say why
+    ! "$BUILD/app/sluiced" --check "$WORLD/sluice.conf" 2>"$WORLD/check.log" ||
+        fail "--check finds nothing wrong with a damaged file"
+    ! ip netns exec "$WORLD_NAME-fw" "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
+        >"$WORLD/damaged.log" 2>&1 || fail "sluiced started with damaged changes"
+    grep -q "$1" "$WORLD/damaged.log" ||
+        fail "it does not say why: $(tail -n 2 "$WORLD/damaged.log")"
+    ok "$(grep -o 'changes.[jn].*' "$WORLD/check.log")"
+}
+
 # What sluiced cannot trust it does not start with.
 check_damage() {
     change rules.add '{"qube": "work", "rules": ["action=drop proto=udp"]}'
     sluice_stop || fail "sluiced ended with status $?"
     sed -i 's/action=drop/action=accept/' "$WORLD/state/changes.json"
-    ! "$BUILD/app/sluiced" --check "$WORLD/sluice.conf" 2>"$WORLD/check.log" ||
-        fail "--check finds nothing wrong with a damaged file"
-    ! ip netns exec "$WORLD_NAME-fw" "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
-        >"$WORLD/damaged.log" 2>&1 || fail "sluiced started with damaged changes"
-    grep -q 'changes.json:[0-9]*: the checksum' "$WORLD/damaged.log" ||
-        fail "it does not say why: $(tail -n 2 "$WORLD/damaged.log")"
-    ok "$(grep -o 'changes.json:.*' "$WORLD/check.log")"
+    damaged 'changes.json:[0-9]*: the checksum'
     rm "$WORLD/state/changes.json"
     sluice_start
     [[ $(rules work | head -n 1) == "file drop" ]] || fail "without the file: $(rules work)"
 
+    # in the journal: first, last and under way
+    change rules.add '{"qube": "work", "rules": ["action=drop proto=udp"]}'
+    change rules.add '{"qube": "work", "rules": ["action=accept proto=tcp dstports=1"]}'
+    change rules.add '{"qube": "work", "rules": ["action=accept proto=tcp dstports=2"]}'
+    kill -9 "$FIREWALL_PID"
+    wait "$FIREWALL_PID" 2>/dev/null
+    cp "$WORLD/state/changes.journal" "$WORLD/journal"
+    sed -i 's/dstports=1-1/dstports=3-3/' "$WORLD/state/changes.journal"
+    damaged 'changes.journal:2: the checksum'
+    head -c 100000 "$WORLD/journal" >"$WORLD/state/changes.journal"
+    damaged 'changes.journal:1: the file has 100000 bytes'
+    # the last two bytes of the last record
+    "$PYTHON" - "$WORLD/journal" "$WORLD/state/changes.journal" <<-'PYTHON'
+		import sys
+		text = open(sys.argv[1], "rb").read()
+		end = len(text.rstrip(b"\0")) - 2
+		open(sys.argv[2], "wb").write(text[:end] + bytes(len(text) - end))
+	PYTHON
+    "$BUILD/app/sluiced" --check "$WORLD/sluice.conf" 2>"$WORLD/check.log" ||
+        fail "--check refuses what a power failure leaves"
+    sluice_start
+    grep -q 'changes.journal:3: was being written' "$WORLD/sluiced.log" || fail "nobody says that it was left out"
+    [[ $(rules work | tail -n 1) == *"dstports=1-1 " ]] || fail "a record that is torn: $(rules work)"
+    # one that is in force keeps others out
+    ! ip netns exec "$WORLD_NAME-fw" "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
+        >"$WORLD/second.log" 2>&1 || fail "a second sluiced has started"
+    grep -q 'another sluiced keeps its changes there' "$WORLD/second.log" ||
+        fail "the second one says: $(tail -n 2 "$WORLD/second.log")"
+    sluice_stop || fail "sluiced ended with status $?"
+    rm "$WORLD"/state/changes.*
+    sluice_start
+
     # what cannot be written is not in force
-    rm "$WORLD/state/changes.json"* 2>/dev/null || true
     mkdir "$WORLD/state/changes.json"
     refused -32003 'cannot be written' rules.policy '{"qube": "work", "policy": "accept"}'
     blocked "a change that could not be written" work "$HOST" 8080

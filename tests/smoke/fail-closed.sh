@@ -24,8 +24,8 @@ heard() {
     in_uplink nft list counter netdev watch heard | awk '$1 == "packets" { print $2 }'
 }
 
-# The worst neighbour sluice can have: a kernel that forwards and has all routes. Said again after
-# every start, which takes forwarding back.
+# The worst neighbour sluice can have: a kernel that forwards and has all routes. sluiced takes
+# forwarding back while it runs, so it is said again after every end.
 kernel_temptation() {
     in_firewall sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 \
         net.ipv4.conf.vif1/0.forwarding=1 net.ipv4.conf.eth0.forwarding=1
@@ -63,18 +63,21 @@ main() {
     kernel_temptation
     world_passes "kernel told to forward"
     sluice_stop || fail "sluiced ended with status $? on SIGTERM"
+    kernel_temptation
     nothing_passes "after SIGTERM"
 
     sluice_start
     world_passes "started again"
     kernel_temptation
     sluice_stop KILL 2>/dev/null && fail "sluiced survived kill -9"
+    kernel_temptation
     nothing_passes "after kill -9"
 
     sluice_start
     world_passes "started after kill -9"
     kernel_temptation
     sluice_stop INT || fail "sluiced ended with status $? on SIGINT"
+    kernel_temptation
     nothing_passes "after SIGINT"
 
     # and the temptation was real: without what sluice left behind, the kernel forwards

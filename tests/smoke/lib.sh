@@ -176,6 +176,8 @@ world_destroy() {
     trap - EXIT
     trap '' HUP INT TERM
     [[ ${#WORLD_PIDS[@]} -eq 0 ]] || kill "${WORLD_PIDS[@]}" 2>/dev/null || true
+    # also those that a test has stopped
+    [[ ${#WORLD_PIDS[@]} -eq 0 ]] || kill -CONT "${WORLD_PIDS[@]}" 2>/dev/null || true
     namespaces_remove "$WORLD_NAME"
     [[ ${#WORLD_PIDS[@]} -eq 0 ]] || wait "${WORLD_PIDS[@]}" 2>/dev/null || true
     rm -rf "$WORLD"

@@ -75,7 +75,7 @@ check_resolved() {
     "$BUILD/app/sluicectl" --socket "$WORLD/control.sock" explain from=work dst="$WEB" proto=tcp \
         dport=80 >"$WORLD/shown"
     grep -q "name web.test = $WEB" "$WORLD/shown" || fail "not explained: $(<"$WORLD/shown")"
-    grep -q 'event=name.*web.test' "$WORLD/sluiced.log" || fail "no event: $(<"$WORLD/sluiced.log")"
+    wait_for 3 "an event" grep -q 'event=name.*name=web.test' "$WORLD/sluiced.log"
     ok "a name is found out without the qube asking, beside names that cannot be"
 }
 

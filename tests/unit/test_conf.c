@@ -122,7 +122,9 @@ test_defaults(void)
 	struct conf *conf = good(GOOD);
 
 	CU_ASSERT_STRING_EQUAL(conf->path, conf_path);
-	CU_ASSERT_EQUAL(conf->workers, 1);
+	CU_ASSERT_TRUE(conf->workers >= 1 && conf->workers <= 4);
+	CU_ASSERT_TRUE(conf->workers_automatic);
+	CU_ASSERT_EQUAL(conf->idle, IDLE_ADAPTIVE);
 	CU_ASSERT_EQUAL(conf->flows, 262144);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/run/sluice/control.sock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/var/lib/sluice");
@@ -150,6 +152,8 @@ test_defaults_said(void)
 		keys[KEY_PORT_MSS_CLAMP].without, keys[KEY_QUBE_FILTER].without);
 	said = good(text);
 	CU_ASSERT_EQUAL(said->workers, left_out->workers);
+	CU_ASSERT_EQUAL(said->workers_automatic, left_out->workers_automatic);
+	CU_ASSERT_EQUAL(said->idle, left_out->idle);
 	CU_ASSERT_EQUAL(said->flows, left_out->flows);
 	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
 	CU_ASSERT_STRING_EQUAL(said->state_dir, left_out->state_dir);
@@ -167,6 +171,7 @@ test_values(void)
 	struct conf *conf = good("; comment\n"
 				 "[sluice]\n"
 				 "workers=2\n"
+				 "idle = spin\n"
 				 "  flows =\t1024   # few\n"
 				 "socket = /tmp/s;ock ; the ; inside stays\n"
 				 "state-dir = /tmp/state#1\n"
@@ -202,6 +207,8 @@ test_values(void)
 	char text[ADDRESS_TEXT_SIZE];
 
 	CU_ASSERT_EQUAL(conf->workers, 2);
+	CU_ASSERT_FALSE(conf->workers_automatic);
+	CU_ASSERT_EQUAL(conf->idle, IDLE_SPIN);
 	CU_ASSERT_EQUAL(conf->flows, 1024);
 	CU_ASSERT_STRING_EQUAL(conf->socket_path, "/tmp/s;ock");
 	CU_ASSERT_STRING_EQUAL(conf->state_dir, "/tmp/state#1");
@@ -215,7 +222,7 @@ test_values(void)
 
 	CU_ASSERT_EQUAL_FATAL(conf->port_count, 2);
 	CU_ASSERT_STRING_EQUAL(uplink->name, "uplink");
-	CU_ASSERT_EQUAL(uplink->line, 14);
+	CU_ASSERT_EQUAL(uplink->line, 15);
 	CU_ASSERT_EQUAL(uplink->device, DEVICE_PCI);
 	CU_ASSERT_STRING_EQUAL(uplink->argument, "0000:03:1f.7");
 	CU_ASSERT_EQUAL(uplink->role, ROLE_UPLINK);
@@ -237,7 +244,7 @@ test_values(void)
 	CU_ASSERT_STRING_EQUAL(port->qube, "work");
 
 	CU_ASSERT_EQUAL_FATAL(conf->qube_count, 2);
-	CU_ASSERT_EQUAL(qube->line, 26);
+	CU_ASSERT_EQUAL(qube->line, 27);
 	CU_ASSERT_TRUE(qube->has_mac);
 	CU_ASSERT_EQUAL(memcmp(qube->mac, mac, sizeof(mac)), 0);
 	CU_ASSERT_STRING_EQUAL(address_format(text, FAMILY_IPV6, &qube->address[FAMILY_IPV6]),
@@ -357,17 +364,22 @@ test_keys(void)
 		"configuration file\n");
 }
 
+#define WORKERS_ALLOWED "allowed: 1..64, worker lcores, or auto: half of the CPUs, but 1 to 4"
+
 static void
 test_numbers(void)
 {
 	bad(GOOD "[sluice]\nworkers = 0\n",
-		":17: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n");
+		":17: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n");
+	bad(GOOD "[sluice]\nidle = lazy\n",
+		":17: idle: \"lazy\" is neither adaptive nor spin; allowed: adaptive or spin: "
+		"whether workers without work sleep or look for it all the time\n");
 	bad(GOOD "[sluice]\nworkers = 65\n",
-		":17: workers: \"65\" is over 64; allowed: 1..64, worker lcores\n");
+		":17: workers: \"65\" is over 64; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nworkers = 4294967297\n",
-		":17: workers: \"4294967297\" is over 64; allowed: 1..64, worker lcores\n");
+		":17: workers: \"4294967297\" is over 64; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nworkers = -1\n",
-		":17: workers: \"-1\" is not a number; allowed: 1..64, worker lcores\n");
+		":17: workers: \"-1\" is not a number; " WORKERS_ALLOWED "\n");
 	bad(GOOD "[sluice]\nflows = 1k\n",
 		":17: flows: \"1k\" is not a number; allowed: 1024..16777216, flows per worker\n");
 	bad(GOOD "[sluice]\nflows = 1023\n",
@@ -1044,8 +1056,9 @@ test_all_errors(void)
 {
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
-		":2: workers: \"0\" is under 1; allowed: 1..64, worker lcores\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, flows, socket, state-dir, "
+		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
+		":3: colour: unknown key in [sluice]; allowed: workers, idle, flows, socket, "
+		"state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
 		":5: address: \"x\" is not an IPv4 address; allowed: an IPv4 address, ours towards "

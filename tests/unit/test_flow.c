@@ -793,6 +793,52 @@ test_expiry_is_exact(void)
 	}
 }
 
+/* Who sleeps as long as nothing is due is in time for every flow, and is not woken for nothing. */
+static void
+test_due(void)
+{
+	enum { FLOWS = 100, MOST_MS = 10000 };
+	const uint32_t starts[] = {0, START_MS, UINT32_MAX - 400 * 1000U};
+
+	for (unsigned run = 0; run < RTE_DIM(starts); run++) {
+		struct lives lives = lives_create(FLOWS, starts[run]);
+		unsigned early = 0, late = 0, waits = 0, vain = 0;
+
+		CU_ASSERT_EQUAL(flow_due_ms(lives.table, starts[run], MOST_MS), MOST_MS);
+		rte_srand(5);
+		for (uint32_t n = 0; n < FLOWS; n++)
+			(void)life_begins(
+				&lives, n, starts[run] + 1 + (uint32_t)rte_rand_max(900000));
+		while (lives.ended < FLOWS && waits < 10000) {
+			uint32_t due_ms = flow_due_ms(lives.table, lives.now_ms, MOST_MS);
+
+			CU_ASSERT(due_ms > 0 && due_ms <= MOST_MS);
+			waits++;
+			lives.now_ms += due_ms;
+			vain += flow_expire(lives.table, lives.now_ms, UINT32_MAX, life_ends,
+					&lives) == 0 &&
+				due_ms < MOST_MS;
+		}
+		CU_ASSERT_EQUAL(lives.ended, FLOWS);
+		CU_ASSERT_EQUAL(vain, 0);
+		for (uint32_t n = 1; n <= FLOWS; n++) {
+			early += time_after_ms(lives.life[n].deadline_ms, lives.life[n].ended_ms);
+			late += time_after_ms(
+				lives.life[n].ended_ms, lives.life[n].deadline_ms + 1024);
+		}
+		CU_ASSERT_EQUAL(early, 0);
+		CU_ASSERT_EQUAL(late, 0);
+		/* a budget that did not suffice leaves something to do at once */
+		(void)life_begins(&lives, 0, lives.now_ms);
+		(void)life_begins(&lives, 1, lives.now_ms);
+		lives.now_ms += 1024;
+		CU_ASSERT_EQUAL(flow_expire(lives.table, lives.now_ms, 1, life_ends, &lives), 1);
+		CU_ASSERT_EQUAL(flow_due_ms(lives.table, lives.now_ms, MOST_MS), 0);
+		CU_ASSERT_EQUAL(flow_expire(lives.table, lives.now_ms, 1, life_ends, &lives), 1);
+		lives_free(&lives);
+	}
+}
+
 /* Without flow_sooner a flow is late, but ends; the deadline alone decides. */
 static void
 test_sooner_is_needed(void)
@@ -1151,6 +1197,7 @@ main(void)
 		{"hash avalanche", test_hash_avalanche},
 		{"hash depends on the secret", test_hash_secret},
 		{"expiry is exact", test_expiry_is_exact},
+		{"when something is due", test_due},
 		{"a nearer deadline needs a word", test_sooner_is_needed},
 		{"budget", test_budget},
 		{"long jump of the clock", test_long_jump},

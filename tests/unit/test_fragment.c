@@ -242,14 +242,19 @@ test_contradictions(void)
 		/* all the parts of it, good as they are by themselves, come too late */
 		good &= part_give(&whole, 0, 1000, true) == NULL;
 		good &= fate(0) == DROPPED(FRAGMENT_OVERLAP);
+		good &= fragment_due_ms(table, now_ms, UINT32_MAX) == TIMEOUT_MS;
+		good &= fragment_due_ms(table, now_ms, 7) == 7;
 		now_ms += TIMEOUT_MS - 1;
 		good &= fragment_expire(table, now_ms, 10) == 0;
+		good &= fragment_due_ms(table, now_ms, UINT32_MAX) == 1;
 		good &= part_give(&whole, 1000, 1000, false) == NULL;
 		good &= fate(0) == DROPPED(FRAGMENT_OVERLAP);
 		/* its name is remembered at the cost of one unit, and forgotten in time */
 		good &= budget_used(account, BUDGET_FRAGMENTS) == 1;
 		now_ms++;
+		good &= fragment_due_ms(table, now_ms, UINT32_MAX) == 0;
 		good &= fragment_expire(table, now_ms, 10) == 1;
+		good &= fragment_due_ms(table, now_ms, 7) == 7;
 		good &= budget_used(account, BUDGET_FRAGMENTS) == 0;
 		if (!good)
 			fprintf(stderr, "%s (IPv%c)\n", contradictions[i / 2].what, "46"[i % 2]);

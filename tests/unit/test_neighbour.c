@@ -225,7 +225,12 @@ test_confirm(void)
 
 	neighbour_pin(table, FAMILY_IPV4, &address);
 	CU_ASSERT_FALSE(neighbour_should_confirm(table, FAMILY_IPV4, 50000)); /* not known */
+	CU_ASSERT(neighbour_confirm_due_ms(table, FAMILY_IPV4, 50000) > 0);
 	neighbour_learn(table, FAMILY_IPV4, MAC, 1000);
+	CU_ASSERT_EQUAL(neighbour_confirm_due_ms(table, FAMILY_IPV4, 1000), 30000);
+	CU_ASSERT_EQUAL(neighbour_confirm_due_ms(table, FAMILY_IPV4, 30999), 1);
+	CU_ASSERT_EQUAL(neighbour_confirm_due_ms(table, FAMILY_IPV4, 31000), 0);
+	CU_ASSERT_EQUAL(neighbour_confirm_due_ms(table, FAMILY_IPV6, 31000), 30000);
 	CU_ASSERT_FALSE(neighbour_should_confirm(table, FAMILY_IPV4, 30999));
 	CU_ASSERT_TRUE(neighbour_should_confirm(table, FAMILY_IPV4, 31000));
 	CU_ASSERT_FALSE(neighbour_should_confirm(table, FAMILY_IPV4, 31999));

@@ -9,9 +9,14 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <pcap/pcap.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <rte_ethdev.h>
@@ -138,7 +143,7 @@ test_plain(void)
 	CU_ASSERT_STRING_EQUAL(port.name, "up");
 	CU_ASSERT_STRING_EQUAL(port.ops->kind, "ethdev");
 	CU_ASSERT_EQUAL(port.mtu, 1500);
-	CU_ASSERT_EQUAL(port.ops->wait_fd(&port), -1);
+	CU_ASSERT_EQUAL(port.ops->wait_fd(&port), -1); /* cannot wake anybody */
 	CU_ASSERT_EQUAL(port.ops->rx_burst(&port, burst, BURST_MAX), 0);
 	for (unsigned i = 0; i < BURST_MAX; i++) {
 		struct frame_spec spec = with_payload(udp4, (uint16_t)i);
@@ -427,6 +432,53 @@ test_pcap(void)
 	CU_ASSERT_EQUAL(rte_mempool_avail_count(pool), MBUFS);
 }
 
+static int
+readable(const struct port *port)
+{
+	struct pollfd wait = {port->ops->wait_fd(port), POLLIN, 0};
+
+	return poll(&wait, 1, 0);
+}
+
+/* A device with a receive interrupt wakes who waits for it, and only then. */
+static void
+test_interrupt(void)
+{
+	struct rte_mbuf *burst[BURST_MAX];
+	struct sockaddr_ll address = {.sll_family = AF_PACKET};
+	struct frame frame;
+	struct port port;
+	int fd;
+
+	if (unshare(CLONE_NEWNET) != 0) {
+		fputs("no network namespace: left out ", stdout);
+		return;
+	}
+	port = opened("net_tap0,iface=tap0");
+	address.sll_ifindex = (int)if_nametoindex("tap0");
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	CU_ASSERT_FATAL(fd >= 0 && address.sll_ifindex > 0);
+	CU_ASSERT_FATAL(port.ops->wait_fd(&port) >= 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(port.ops->wait_arm);
+	/* the kernel may have asked for neighbours of its own */
+	while (port.ops->rx_burst(&port, burst, 1) == 1)
+		rte_pktmbuf_free(burst[0]);
+	frame_build(&frame, &udp4);
+	for (unsigned i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL(port.ops->wait_arm(&port, true), 0);
+		CU_ASSERT_EQUAL(readable(&port), 0);
+		CU_ASSERT_EQUAL(sendto(fd, frame.bytes, frame.length, 0,
+					(const struct sockaddr *)&address, sizeof(address)),
+			(ssize_t)frame.length);
+		CU_ASSERT_EQUAL(readable(&port), 1);
+		CU_ASSERT_EQUAL(port.ops->wait_arm(&port, false), 0);
+		CU_ASSERT_EQUAL_FATAL(port.ops->rx_burst(&port, burst, BURST_MAX), 1);
+		rte_pktmbuf_free(burst[0]);
+	}
+	close(fd);
+	port.ops->close(&port);
+}
+
 int
 main(void)
 {
@@ -439,6 +491,7 @@ main(void)
 		{"a queue for several workers", test_shared_queue},
 		{"net_null", test_null},
 		{"net_pcap", test_pcap},
+		{"a receive interrupt", test_interrupt},
 	};
 
 	unit_eal();
