@@ -34,6 +34,7 @@ struct question {
 	uint32_t retry_ms; /* after the next answer without addresses */
 	unsigned failed;
 	bool pending;
+	bool pending_failed; /* counted as one that failed the last time */
 	bool asked;
 };
 
@@ -53,10 +54,10 @@ struct resolver {
 	rte_be32_t servers[RESOLVERS_MAX];
 	uint32_t least_ms;
 	unsigned host_count;
-	struct host **hosts; /* by name */
-	unsigned pending;
-	struct event *due;     /* a question is */
-	struct event *timeout; /* of c-ares */
+	struct host **hosts;              /* by name */
+	unsigned pending, pending_failed; /* of these: of questions that failed the last time */
+	struct event *due;                /* a question is */
+	struct event *timeout;            /* of c-ares */
 	/* its sockets: few, as all questions to one resolver share one */
 	struct watched {
 		struct watched *next;
@@ -160,6 +161,14 @@ socket_watch(void *context, ares_socket_t socket, int readable, int writable)
 
 /* --- questions --- */
 
+/* Whether it may be asked now: those that failed leave half of the room to the others. */
+static bool
+question_fits(const struct resolver *resolver, const struct question *question)
+{
+	return !question->pending && resolver->pending < RESOLVE_PENDING &&
+	       (question->failed == 0 || resolver->pending_failed < RESOLVE_PENDING / 2);
+}
+
 static void
 due_arm(struct resolver *resolver)
 {
@@ -175,7 +184,7 @@ due_arm(struct resolver *resolver)
 		for (unsigned family = 0; family < FAMILIES; family++) {
 			const struct question *question = &resolver->hosts[i]->question[family];
 
-			if (!question->pending)
+			if (question_fits(resolver, question))
 				next = RTE_MIN(next, question->due_ms);
 		}
 	if (next == UINT64_MAX)
@@ -225,6 +234,7 @@ question_done(void *context, int status, int repeats, unsigned char *bytes, int 
 	question->pending = false;
 	host->pending--;
 	resolver->pending--;
+	resolver->pending_failed -= question->pending_failed;
 	if (host->wanted && !resolver->stopping) {
 		question->asked = true;
 		/* c-ares has compared id, question and sender, not what it says. */
@@ -245,8 +255,10 @@ question_ask(struct question *question)
 	struct host *host = question->host;
 
 	question->pending = true;
+	question->pending_failed = question->failed != 0;
 	host->pending++;
 	host->resolver->pending++;
+	host->resolver->pending_failed += question->pending_failed;
 	/* which may call back before it returns */
 	ares_query(host->resolver->channel, host->name, ns_c_in, question->type, question_done,
 		question);
@@ -263,8 +275,8 @@ questions_due(evutil_socket_t fd, short events, void *context)
 		for (unsigned family = 0; family < FAMILIES; family++) {
 			struct question *question = &resolver->hosts[i]->question[family];
 
-			if (resolver->pending < RESOLVE_PENDING && !question->pending &&
-				question->due_ms <= now && resolver->channel != NULL)
+			if (question_fits(resolver, question) && question->due_ms <= now &&
+				resolver->channel != NULL)
 				question_ask(question);
 		}
 	channel_arm(resolver);

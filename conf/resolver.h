@@ -6,7 +6,7 @@
  * A name that has addresses is asked for again when its TTL is over, within bounds. One that has
  * none, or whose resolvers do not answer, is asked for again after a second, then two, four, and so
  * on up to five minutes. Each name and family is on its own: what cannot be asked for (`.`, `a..b`)
- * is not, and one that never answers keeps no other waiting.
+ * is not, and those that never answer keep at most half of what may be asked at once.
  *
  * Control thread; c-ares does the asking, on libevent. Nothing blocks. Through which sockets c-ares
  * speaks is the caller's to say.
@@ -27,7 +27,7 @@ struct resolver;
 #define RETRY_LEAST_MS 1000
 #define RETRY_MOST_MS 300000
 /* Questions that may wait for their answers at once. */
-#define RESOLVE_PENDING 16
+#define RESOLVE_PENDING 64
 
 struct resolver_setup {
 	struct event_base *base;
