@@ -61,7 +61,12 @@ static enum reason
 guard(struct explain *explain, const struct policy *policy, struct rte_mbuf **burst)
 {
 	const struct port *port = &explain->dataplane->ports[explain->packet.in_port];
-	struct guard_port guard = {
+	struct guard_port guard = {.index = port->index};
+
+	/* It may have been taken away since the question was asked. */
+	if (policy_port_at(policy, explain->packet.in_port)->role == ROLE_NONE)
+		return REASON_PORT_GONE;
+	guard = (struct guard_port){
 		.index = port->index,
 		.own_mac = mac_word(port->mac),
 		.peer_mac = neighbour_mac(port->neighbours, NEIGHBOUR_PEER, NULL),

@@ -44,6 +44,7 @@ void text_sanitise(char *text);
 #define FLOWS_MIN 1024u /* per worker */
 #define FLOWS_MAX 16777216u
 #define FLOWS_DEFAULT 262144u
+#define PORTS_DEFAULT 64u
 #define SOCKET_PATH_DEFAULT "/run/sluice/control.sock"
 #define STATE_DIR_DEFAULT "/var/lib/sluice"
 
@@ -162,6 +163,7 @@ struct conf {
 	unsigned workers;
 	bool workers_automatic; /* nobody said how many */
 	unsigned flows;         /* per worker */
+	unsigned ports_max;     /* open at once */
 	enum idle_mode idle;
 	enum seccomp_mode seccomp;
 	char *socket_path;

@@ -182,6 +182,22 @@ device_unique_check(struct loader *loader, const struct section *section)
 	}
 }
 
+/* Whether all ports of the file can be open at once. */
+static void
+room_check(struct loader *loader)
+{
+	struct conf *conf = loader->conf;
+	const struct section *section = section_find(conf, SECTION_SLUICE, "");
+
+	if (section == NULL || section->key_line[KEY_SLUICE_PORTS] == 0)
+		conf->ports_max = RTE_MAX(PORTS_DEFAULT, conf->port_count);
+	else if (section->key_valid[KEY_SLUICE_PORTS] && conf->port_count > conf->ports_max)
+		loader_error(loader, section->key_line[KEY_SLUICE_PORTS],
+			keys[KEY_SLUICE_PORTS].name,
+			"%u is too few, there are %u [port NAME] sections; allowed: %u..%u",
+			conf->ports_max, conf->port_count, conf->port_count, PORTS_MAX);
+}
+
 static void
 ports_check(struct loader *loader)
 {
@@ -234,6 +250,7 @@ ports_check(struct loader *loader)
 		else
 			uplink = section;
 	}
+	room_check(loader);
 	if (uplink == NULL && !role_unknown)
 		loader_error(loader, loader->conf->line_count, NULL,
 			"no port is the uplink; exactly one [port NAME] needs role = uplink");

@@ -58,6 +58,10 @@ enum section_kind {
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
 		.without = "262144") \
+	KEY(SLUICE_PORTS, SLUICE, "ports", number_parse, \
+		"ports that may be open at once, those that come later included; at least those of the file", \
+		.offset = offsetof(struct conf, ports_max), .min = 1, .max = PORTS_MAX, \
+		.without = "64") \
 	KEY(SLUICE_SOCKET, SLUICE, "socket", socket_parse, \
 		"an absolute path of at most 107 bytes for the control socket", \
 		.without = SOCKET_PATH_DEFAULT) \

@@ -108,6 +108,21 @@ sluice_compare(struct reload *reload)
 		running->telemetry ? "yes" : "no", wanted->telemetry ? "yes" : "no");
 }
 
+/* Whom to follow is decided when sluiced starts. */
+static void
+sources_compare(struct reload *reload)
+{
+	const struct conf *running = reload->running, *wanted = reload->wanted;
+
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB,
+		running->qubesdb_path != NULL ? running->qubesdb_path : "none",
+		wanted->qubesdb_path != NULL ? wanted->qubesdb_path : "none");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB_FORWARDS,
+		running->qubesdb_forwards ? "yes" : "no", wanted->qubesdb_forwards ? "yes" : "no");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_XENSTORE,
+		running->xenstore ? "yes" : "no", wanted->xenstore ? "yes" : "no");
+}
+
 /* An address that may be absent. @param link NULL, or the network whose length belongs to it */
 static const char *
 address_text(char text[VALUE_SIZE], bool has, enum family family, const union address *address,
@@ -143,8 +158,9 @@ static void
 device_compare(
 	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
-	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
+		[DEVICE_PCI] = "pci",
+		[DEVICE_DPDK] = "dpdk",
 		[DEVICE_TAP] = "tap"};
 	char *old = NULL, *new = NULL;
 
@@ -271,6 +287,7 @@ conf_reload_check(
 	struct reload reload = {.running = running, .wanted = wanted, .report = report};
 
 	sluice_compare(&reload);
+	sources_compare(&reload);
 	gateway_compare(&reload);
 	ports_compare(&reload);
 	return reload.differences == 0 ? 0 : -EBUSY;

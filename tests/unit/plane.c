@@ -172,7 +172,7 @@ plane_create(const struct plane_options *options)
 		abort();
 	plane->now_ms = 1000;
 	plane->mbufs = rte_mempool_avail_count(plane->dataplane->pool);
-	for (unsigned i = 0; i < plane->dataplane->port_count; i++) {
+	for (unsigned i = 0; i < plane->conf->port_count; i++) {
 		struct port *port = &plane->dataplane->ports[i];
 
 		port->ops = &plane_ops;

@@ -157,6 +157,7 @@ test_defaults_said(void)
 	CU_ASSERT_EQUAL(said->idle, left_out->idle);
 	CU_ASSERT_EQUAL(said->seccomp, left_out->seccomp);
 	CU_ASSERT_EQUAL(said->flows, left_out->flows);
+	CU_ASSERT_EQUAL(said->ports_max, left_out->ports_max);
 	CU_ASSERT_STRING_EQUAL(said->socket_path, left_out->socket_path);
 	CU_ASSERT_STRING_EQUAL(said->state_dir, left_out->state_dir);
 	CU_ASSERT_EQUAL(said->telemetry, left_out->telemetry);
@@ -398,7 +399,7 @@ test_numbers(void)
 		":18: udp: unknown key in [timeouts]; allowed: tcp-syn-sent, tcp-syn-recv, "
 		"tcp-established, tcp-fin-wait, tcp-close-wait, tcp-last-ack, tcp-time-wait, "
 		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other, "
-		"fragment, tcp-pickup\n");
+		"fragment, name, tcp-pickup\n");
 	bad(GOOD "[sluice]\nsocket = run/s\n", ":17: socket: \"run/s\" is not an absolute path; "
 					       "allowed: an absolute path of at most "
 					       "107 bytes for the control socket\n");
@@ -1135,7 +1136,7 @@ test_all_errors(void)
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, "
+		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, ports, "
 		"socket, state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
