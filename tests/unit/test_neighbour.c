@@ -52,38 +52,6 @@ test_pinned(void)
 	neighbour_table_free(table);
 }
 
-/* Another gateway while packets pass: asked for at once, whatever the clock says. */
-static void
-test_follow(void)
-{
-	struct neighbour_table *table = neighbour_table_create(64, false);
-	union address first = host(2), second = host(3), found;
-	const uint32_t late_ms = 0x90000000; /* weeks after the start */
-
-	neighbour_follow(table, FAMILY_IPV4, &first, late_ms);
-	CU_ASSERT_EQUAL(neighbour_find(table, FAMILY_IPV4, &first), FAMILY_IPV4);
-	CU_ASSERT(neighbour_should_ask(table, FAMILY_IPV4, late_ms));
-	neighbour_learn(table, FAMILY_IPV4, MAC, late_ms);
-	/* the same again is no news */
-	neighbour_follow(table, FAMILY_IPV4, &first, late_ms + 1);
-	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), MAC);
-	neighbour_follow(table, FAMILY_IPV4, &second, late_ms + 2);
-	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), 0);
-	CU_ASSERT_EQUAL(neighbour_address(table, FAMILY_IPV4, &found), FAMILY_IPV4);
-	CU_ASSERT(address_equal(&found, &second));
-	CU_ASSERT(neighbour_should_ask(table, FAMILY_IPV4, late_ms + 2));
-	/* an answer that is late is not about the new one */
-	neighbour_heard(table, FAMILY_IPV4, &first, MAC, late_ms + 3);
-	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), 0);
-	neighbour_heard(table, FAMILY_IPV4, &second, MAC + 1, late_ms + 3);
-	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), MAC + 1);
-	neighbour_follow(table, FAMILY_IPV4, NULL, late_ms + 4);
-	CU_ASSERT_EQUAL(neighbour_find(table, FAMILY_IPV4, &second), NEIGHBOUR_NONE);
-	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), 0);
-	CU_ASSERT_EQUAL(neighbour_state(table, FAMILY_IPV4), NEIGHBOUR_EMPTY);
-	neighbour_table_free(table);
-}
-
 /* Another network: the same addresses may be other stations. */
 static void
 test_forget(void)
@@ -92,7 +60,7 @@ test_forget(void)
 	union address router = host(2), near = host(7);
 	uint16_t index;
 
-	neighbour_pin(table, FAMILY_IPV4, &router);
+	neighbour_pin(table, FAMILY_IPV4, &router, 0);
 	neighbour_learn(table, FAMILY_IPV4, MAC, 5000);
 	index = neighbour_index(table, FAMILY_IPV4, &near, 5000);
 	neighbour_learn(table, index, MAC + 1, 5000);
@@ -463,7 +431,6 @@ main(void)
 {
 	static const struct unit_test tests[] = {
 		{"pinned entries", test_pinned},
-		{"another gateway", test_follow},
 		{"another network", test_forget},
 		{"claims", test_claim},
 		{"eviction", test_eviction},

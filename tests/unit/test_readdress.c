@@ -54,8 +54,8 @@ move(struct plane *plane, const struct live_uplink *uplink)
 	plane_commit(plane, &options);
 	port = &atomic_load(&plane->dataplane->policy)->ports[PLANE_UPLINK];
 	for (enum family family = 0; family < FAMILIES; family++)
-		neighbour_follow(neighbours, family,
-			port->has_gateway[family] ? &port->gateway[family] : NULL, plane->now_ms);
+		neighbour_pin(neighbours, family,
+			port->has_gateway[family] ? &port->gateway[family] : NULL, 0);
 	neighbour_forget(neighbours, plane->now_ms);
 	plane_resolve(plane);
 }
