@@ -212,6 +212,20 @@ wait_for 5 "a carrier on the host's interface" in_firewall grep -q 1 /sys/class/
 wait_for 10 "the link again" in_qube work ping -c 1 -W 1 "$SECOND.1"
 ok "the host sees the uplink's carrier, and all goes on when it returns"
 
+# --- the uplink's device is taken away, and another one with its name comes
+in_uplink ip link set eth0 down
+in_uplink ip link delete eth0
+in_qube work ping -c 1 -W 1 "$SECOND.1" >/dev/null 2>&1 && fail "a qube got out without an uplink"
+link_create up
+in_uplink ip address add "$SECOND.1/24" dev eth0
+wait_for 10 "the uplink again" in_qube work ping -c 1 -W 1 "$SECOND.1"
+[[ $(in_firewall cat /sys/class/net/$TAP/address) == $(in_firewall cat /sys/class/net/eth0/address) ]] ||
+    wait_for 3 "the MAC of the new device" bash -c "[[ \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/$TAP/address) == \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/eth0/address) ]]"
+in_firewall ping -c 1 -W 2 "$SECOND.1" >/dev/null || fail "the host does not get out by the new device"
+[[ $(in_firewall cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6) == 1 ]] || fail "the kernel hears on the new device"
+in_firewall nft list ruleset | grep -q 'device "eth0"\|devices = { *"\?eth0' || fail "the kernel is not deaf on the new device"
+ok "another device in the uplink's place: the kernel is deaf there, and all goes on"
+
 # --- restart: the interface stays, and so does what was in force
 sluice_stop
 in_qube work ping -c 1 -W 1 "$SECOND.1" >/dev/null 2>&1 && fail "something got out without sluiced"

@@ -35,11 +35,12 @@ static void
 test_out(void)
 {
 	struct plane *plane = talk_begin(&usual);
-	struct say host = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, REMOTE, 53, 0};
-	struct say work = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
-	struct say back = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, HOST, 4000, 0};
+	struct say host = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, REMOTE, 53, .type = 0};
+	struct say work = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
+	struct say back = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, HOST, 4000, .type = 0};
 	struct say ping = {PLANE_HOST, IPPROTO_ICMP, HOST, 7, REMOTE, 0, .type = 8};
-	struct say six = {PLANE_HOST, IPPROTO_UDP, HOST6, 4000, REMOTE6, 53, 0};
+	struct say six = {PLANE_HOST, IPPROTO_UDP, HOST6, 4000, REMOTE6, 53, .type = 0};
 	struct frame_view view;
 
 	/* its port is its own as long as nobody else has it */
@@ -96,11 +97,11 @@ static void
 test_unsolicited(void)
 {
 	struct plane *plane = talk_begin(&usual);
-	struct say udp = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, HOST, 4000, 0};
+	struct say udp = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, HOST, 4000, .type = 0};
 	struct say tcp = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 53, HOST, 22, SYN};
 	struct say ping = {PLANE_UPLINK, IPPROTO_ICMP, REMOTE, 7, HOST, 0, .type = 8};
-	struct say self = {PLANE_UPLINK, IPPROTO_UDP, HOST, 4000, REMOTE, 53, 0};
-	struct say out = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, REMOTE, 53, 0};
+	struct say self = {PLANE_UPLINK, IPPROTO_UDP, HOST, 4000, REMOTE, 53, .type = 0};
+	struct say out = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, REMOTE, 53, .type = 0};
 
 	talk_send(plane, &udp);
 	talk_send(plane, &tcp);
@@ -119,10 +120,12 @@ test_qubes(unsigned workers)
 {
 	struct plane_options options = with_workers(workers);
 	struct plane *plane = talk_begin(&options);
-	struct say refused = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, PLANE_WORK_ADDRESS, 53, 0};
-	struct say udp = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, PLANE_PERSONAL_ADDRESS, 53, 0};
-	struct say udp_back = {
-		PLANE_PERSONAL, IPPROTO_UDP, PLANE_PERSONAL_ADDRESS, 53, PLANE_GATEWAY, 4000, 0};
+	struct say refused = {
+		PLANE_HOST, IPPROTO_UDP, HOST, 4000, PLANE_WORK_ADDRESS, 53, .type = 0};
+	struct say udp = {
+		PLANE_HOST, IPPROTO_UDP, HOST, 4000, PLANE_PERSONAL_ADDRESS, 53, .type = 0};
+	struct say udp_back = {PLANE_PERSONAL, IPPROTO_UDP, PLANE_PERSONAL_ADDRESS, 53,
+		PLANE_GATEWAY, 4000, .type = 0};
 	struct say ping = {PLANE_HOST, IPPROTO_ICMP, HOST, 7, PLANE_PERSONAL_ADDRESS, 0, .type = 8};
 	struct say pong = {PLANE_PERSONAL, IPPROTO_ICMP, PLANE_PERSONAL_ADDRESS, 7, PLANE_GATEWAY,
 		0, .type = 0};
