@@ -98,7 +98,7 @@ test_unsolicited(void)
 {
 	struct plane *plane = talk_begin(&usual);
 	struct say udp = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, HOST, 4000, .type = 0};
-	struct say tcp = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 53, HOST, 22, SYN};
+	struct say tcp = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 53, HOST, 22, SYN, .type = 0};
 	struct say ping = {PLANE_UPLINK, IPPROTO_ICMP, REMOTE, 7, HOST, 0, .type = 8};
 	struct say self = {PLANE_UPLINK, IPPROTO_UDP, HOST, 4000, REMOTE, 53, .type = 0};
 	struct say out = {PLANE_HOST, IPPROTO_UDP, HOST, 4000, REMOTE, 53, .type = 0};
