@@ -112,6 +112,12 @@ look(evutil_socket_t number, short events, void *context)
 	refusal_log_tick(poll->log, daemon_policy(poll->daemon), poll->now_ms);
 }
 
+void
+drop_poll_forget(struct drop_poll *poll, uint16_t port)
+{
+	drop_watch_forget(poll->watch, port);
+}
+
 int
 drop_poll_create(struct daemon *daemon, struct drop_poll **out)
 {
