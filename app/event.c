@@ -273,6 +273,8 @@ look_at_ports(struct events *events)
 			uplink_change_relinked(events->daemon, (uint16_t)i);
 			up = port_is_up(port);
 		}
+		if (!there)
+			events->port_up[i] = true;
 		if (up == events->port_up[i])
 			continue;
 		events->port_up[i] = up;
