@@ -77,7 +77,7 @@ print(*next(p["addresses"] for p in json.load(sys.stdin)["ports"] if p["role"] =
 # capture_start NAMESPACE NAME INTERFACE [OPTION...]
 capture_start() {
     in_background "$WORLD/capture.$2.log" ip netns exec "$WORLD_NAME-$1" \
-        tcpdump -n -U -i "$3" "${@:4}" -w "$WORLD/$2.pcap"
+        tcpdump -n -U --immediate-mode -i "$3" "${@:4}" -w "$WORLD/$2.pcap"
     capture_pid=${WORLD_PIDS[-1]}
     wait_for 10 "tcpdump" grep -q 'listening on' "$WORLD/capture.$2.log"
 }
@@ -189,12 +189,11 @@ ok "a connection of the old address is reset at once"
     fail "the virtual resolver is still the old one"
 in_qube work curl -sS -m 5 -o /dev/null "http://$SECOND.1/" || fail "a qube does not get out any more"
 in_firewall curl -sS -m 5 -o /dev/null "http://$SECOND.1/" || fail "the host does not get out any more"
-sleep 0.5
+went_on() { (($(captured moved "src host $SECOND.88 and udp dst port 7000") > 10)); }
+wait_for 10 "datagrams with the new address" went_on
 capture_stop "$capture_pid"
 [[ $(captured moved "src host $FIRST.77") == 0 ]] ||
     fail "the old address: $(tcpdump -n -r "$WORLD/moved.pcap" "src host $FIRST.77" 2>/dev/null | head -n 5)"
-[[ $(captured moved "src host $SECOND.88 and udp dst port 7000") -gt 10 ]] ||
-    fail "the datagrams do not go on with the new address"
 ok "another network: everything goes on with the new address, nothing with the old one"
 kill "$stream_pid"
 
@@ -223,7 +222,8 @@ wait_for 10 "the uplink again" in_qube work ping -c 1 -W 1 "$SECOND.1"
     wait_for 3 "the MAC of the new device" bash -c "[[ \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/$TAP/address) == \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/eth0/address) ]]"
 in_firewall ping -c 1 -W 2 "$SECOND.1" >/dev/null || fail "the host does not get out by the new device"
 [[ $(in_firewall cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6) == 1 ]] || fail "the kernel hears on the new device"
-in_firewall nft list ruleset | grep -q 'device "eth0"\|devices = { *"\?eth0' || fail "the kernel is not deaf on the new device"
+in_firewall nft list ruleset >"$WORLD/ruleset"
+grep -qE 'device ("eth0"|eth0)|devices = \{ "?eth0' "$WORLD/ruleset" || fail "the kernel is not deaf on the new device"
 ok "another device in the uplink's place: the kernel is deaf there, and all goes on"
 
 # --- restart: the interface stays, and so does what was in force
@@ -233,3 +233,19 @@ sluice_start
 uplink_is "$SECOND.88" || fail "after a restart the address is not in force at once"
 in_qube work ping -c 1 -W 2 "$SECOND.1" >/dev/null || fail "after a restart a qube does not get out"
 ok "after a restart everything is in force at once"
+
+# --- an address that stands in the file changes with it
+sluice_stop
+sed -i -e "/^settings = host/d; /^resolv-conf/d" "$WORLD/sluice.conf"
+sluice_set 'port uplink' address "$SECOND.90/24"
+sluice_set 'port uplink' gateway "$SECOND.1"
+sluice_start
+in_qube work ping -c 1 -W 2 "$SECOND.1" >/dev/null || fail "with an address from the file a qube does not get out"
+sluice_set 'port uplink' address "$SECOND.91/24"
+sluice_reload || fail "another address is not taken up: $RELOAD_SAID"
+capture_start up reloaded eth0
+in_qube work ping -c 2 -i 0.2 -W 2 "$SECOND.1" >/dev/null || fail "after SIGHUP a qube does not get out"
+capture_stop "$capture_pid"
+[[ $(captured reloaded "src host $SECOND.90") == 0 && $(captured reloaded "icmp and src host $SECOND.91") == 2 ]] ||
+    fail "after SIGHUP: $(tcpdump -n -r "$WORLD/reloaded.pcap" 2>/dev/null | head)"
+ok "an address in the file changes with SIGHUP"
