@@ -169,7 +169,7 @@ settings_propose(struct source_qubesdb *source)
 	for (unsigned i = 0; i < QUBESDB_SETTING_COUNT; i++)
 		texts[i] = source->settings[i].texts;
 	uplink_mac(source, mac, sizeof(mac));
-	qubesdb_settings_parse(texts, mac, &log_report, source->proposed);
+	qubesdb_settings_parse(texts, source->meaning, mac, &log_report, source->proposed);
 }
 
 static void
