@@ -67,7 +67,6 @@ station_parse(struct reader *reader, const char *path, const char *text, enum fa
 	if (!address_is_link_local(family, address))
 		return true;
 	reader->wrong++;
-	reader->wrong++;
 	report_line(reader->report, "QubesDB: %s: address \"%.64s\" is a link-local one; left out",
 		path, text);
 	return false;

@@ -415,7 +415,16 @@ check_settings() {
     dom0 write "/net-config/$(uplink_mac)/ip" 127.0.0.1
     wait_for 5 "a word about it" sluice_said "$before" 'QubesDB: .*127.0.0.1.* is a loopback address'
     expect work "192.168.50.7 *" "$HOST" "$ECHO_PORT"
-    ok "gateway, uplink and resolvers from QubesDB alone"
+    # what cannot be in force with the rest is taken back, and takes nothing else with it
+    before=$(log_lines)
+    printf '%s\n' "write|/qubes-netvm-gateway|$WORK" "rules|$WORK|drop|$ECHO4|action=accept proto=icmp" \
+        "rules|$PERSONAL|drop" >"$WORLD/commits"
+    dom0 load "$WORLD/commits"
+    wait_for 5 "a word about it" sluice_said "$before" 'QubesDB: new settings cannot be put in force'
+    wait_for 5 "the good rules" in_qube work ping -q -c 1 -W 1 "$HOST"
+    wait_for 5 "the other rules" expect personal "$REFUSED4" "$HOST" "$ECHO_PORT"
+    in_qube work ping -q -c 1 -W 2 "$GATEWAY" >/dev/null || fail "the gateway is another one"
+    ok "gateway, uplink and resolvers from QubesDB alone; what cannot be is taken back"
 }
 
 uplink_mac() { in_firewall cat /sys/class/net/eth0/address; }
