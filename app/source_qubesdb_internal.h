@@ -65,9 +65,9 @@ struct source_qubesdb {
 	struct qubesdb_meaning *proposed; /* scratch */
 	/* trees */
 	unsigned tree_count, trees_reading;
-	LIST_HEAD(, tree) trees;
+	LIST_HEAD(tree_list, tree) trees;
 	struct tree *recent; /* the one last looked for */
-	LIST_HEAD(, publication) publications;
+	LIST_HEAD(publication_list, publication) publications;
 	bool publication_refused; /* and it was said */
 };
 

@@ -28,7 +28,7 @@ struct publication {
 	enum family family;
 	union address address;
 	unsigned count;
-	LIST_HEAD(, published_name) names;
+	LIST_HEAD(name_list, published_name) names;
 };
 
 /* @param host "" for all of them. @return whether it fits */

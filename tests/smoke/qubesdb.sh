@@ -15,7 +15,6 @@ FAKE=$WORLD_ROOT/tests/smoke/fake_qubesdb.py
 ECHO_PORT=7001 STREAM_PORT=7000
 AWAY=10.137.0.99 # a client that is powered off
 MANY=1000        # rules of one commit
-ANY="*"
 # sockets that have sent hear 3/13 as EHOSTUNREACH, 1/1 as EACCES
 REFUSED4=EHOSTUNREACH REFUSED6=EACCES
 
@@ -45,7 +44,7 @@ log_lines() { wc -l <"$WORLD/sluiced.log"; }
 rpc() { "$PYTHON" "$WORLD_ROOT/tests/smoke/rpc.py" "$WORLD/control.sock" "$@"; }
 
 world_up() {
-    world_require
+    world_require awk
     world_create work personal
     WORK=$(qube_address work) WORK6=$(qube_address6 work) PERSONAL=$(qube_address personal)
     ECHO4="action=accept dst4=$HOST/32 proto=udp dstports=$STREAM_PORT-$ECHO_PORT"
