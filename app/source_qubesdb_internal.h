@@ -74,6 +74,9 @@ struct source_qubesdb {
 /** Have the source look at what is to be done, once the input that is there has been taken. */
 void source_look(struct source_qubesdb *source);
 
+/** Hear of changes at a path from now on. */
+void source_watch(struct source_qubesdb *source, const char *path);
+
 /* source_qubesdb_trees.c */
 
 /** A connection was made: what is known of changes is void. */
