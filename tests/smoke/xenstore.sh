@@ -308,6 +308,21 @@ sluiced_dies() {
     ok "sluiced ends by SIG$1 and returns with vifs attached"
 }
 
+# sluiced ends at once, also when xenstored does not answer.
+ends_while_xenstored_hangs() {
+    local began=${EPOCHREALTIME/[.,]/}
+    vif_create media 90 interface=no
+    sleep 1
+    xen_signal STOP
+    wait_for 10 "the interface is missed" log_has 'vif90.0 refused: there is no interface'
+    sleep 0.2
+    began=${EPOCHREALTIME/[.,]/}
+    sluice_stop || fail "sluiced ended with $?"
+    ((${EPOCHREALTIME/[.,]/} - began < 3000000)) || fail "sluiced waits for xenstored to end"
+    xen_signal CONT
+    ok "sluiced ends while xenstored hangs"
+}
+
 memory_kib() { awk '/^(RssAnon|VmLck):/ { sum += $2 } END { print sum }' "/proc/$FIREWALL_PID/status"; }
 descriptors_at_most() { (($(descriptors) <= $1)); }
 descriptors() { find "/proc/$FIREWALL_PID/fd" -mindepth 1 | wc -l; }
@@ -358,4 +373,4 @@ cycles
 stream_end "all the while"
 sluiced_dies KILL
 sluiced_dies TERM
-sluice_stop || fail "sluiced ended with $?"
+ends_while_xenstored_hangs
