@@ -228,26 +228,6 @@ qube_compare(struct reload *reload, const char *name)
 }
 
 static void
-uplink_compare(
-	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
-{
-	char old[VALUE_SIZE], new[VALUE_SIZE];
-
-	for (unsigned family = 0; family < FAMILIES; family++) {
-		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ADDRESS + family,
-			address_text(old, running->has[family], family, &running->address[family],
-				&running->link[family]),
-			address_text(new, wanted->has[family], family, &wanted->address[family],
-				&wanted->link[family]));
-		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_GATEWAY + family,
-			address_text(old, running->has_gateway[family], family,
-				&running->gateway[family], NULL),
-			address_text(new, wanted->has_gateway[family], family,
-				&wanted->gateway[family], NULL));
-	}
-}
-
-static void
 port_compare(struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
 	device_compare(reload, running, wanted);
@@ -256,8 +236,8 @@ port_compare(struct reload *reload, const struct conf_port *running, const struc
 	if (running->role != wanted->role)
 		return;
 	if (wanted->role == ROLE_UPLINK)
-		uplink_compare(reload, running, wanted);
-	else if (strcmp(running->qube, wanted->qube) == 0)
+		return; /* its addresses and gateways change with the policy */
+	if (strcmp(running->qube, wanted->qube) == 0)
 		qube_compare(reload, wanted->qube);
 	else
 		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_QUBE, running->qube,
