@@ -18,12 +18,12 @@ struct drop_poll;   /* app/drop_poll.h */
 struct events;      /* app/event.h */
 struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
-struct tap_table;       /* app/tap_table.h */
+struct service;         /* app/service.h */
+struct source_host;     /* app/source_host.h */
 struct source_qubesdb;  /* app/source_qubesdb.h */
 struct source_xenstore; /* app/source_xenstore.h */
-struct service;   /* app/service.h */
-struct tap_table; /* app/tap_table.h */
-struct source_qubesdb; /* app/source_qubesdb.h */
+struct tap_table;       /* app/tap_table.h */
+struct uplink_change;   /* app/uplink_change.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -40,6 +40,8 @@ struct daemon {
 	struct loop *loop;
 	struct worker_calls *calls;
 	struct events *events;
+	struct uplink_change *uplink_change; /* app/uplink_change.h */
+	struct source_host *host;            /* app/source_host.h; NULL without a host port */
 	struct event *expiry; /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct quiet_watch *deaf;

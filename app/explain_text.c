@@ -378,7 +378,7 @@ say_way(char *text, const struct telling *telling)
 	char hop[ADDRESS_TEXT_SIZE];
 
 	say(text, "through port %s to next hop %s",
-		answer->out_port < telling->policy->port_count
+		policy_port_at(telling->policy, answer->out_port)->role != ROLE_NONE
 			? telling->policy->ports[answer->out_port].name
 			: "?",
 		address_format(hop, telling->packet->tuple.family, &answer->next_hop));

@@ -24,7 +24,7 @@ debian_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd tmux iperf3 \
+            bind9-dnsutils udhcpc tcpdump tshark procps socat netcat-openbsd tmux iperf3 \
             python3-prometheus-client groff-base xenstore-utils
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
@@ -43,7 +43,7 @@ fedora_packages() {
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat tmux iperf3 \
+            busybox tcpdump wireshark-cli procps-ng socat netcat tmux iperf3 \
             python3-prometheus_client groff-base xen-runtime
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;

@@ -533,7 +533,7 @@ static const struct {
 	{change_uplink_family, EVERYBODY, 0, "one address more on the uplink"},
 	{change_link, EVERYBODY, 0, "link"},
 	{change_router, EVERYBODY, 0, "router"},
-	{change_uplink_index, EVERYBODY, 0, "place of the uplink"},
+	{change_uplink_index, NOBODY, 0, "order of the ports"},
 	{change_newcomer, EVERYBODY, 0, "a new qube"},
 	{change_address, EVERYBODY, 0, "address of a qube"},
 	{change_family_more, EVERYBODY, 0, "one address more of a qube"},

@@ -280,8 +280,12 @@ static void *
 thread_waits(void *context)
 {
 	(void)context;
+	while (pause() != 0)
+		;
+	return NULL;
 	for (;;)
 		pause();
+	return context;
 }
 
 /* Libraries start threads, and cancel them. */
