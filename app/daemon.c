@@ -25,6 +25,7 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/method_change.h"
+#include "app/name_service.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "app/uplink_change.h"
@@ -124,6 +125,7 @@ publish(struct daemon *daemon, struct policy *wanted)
 	telemetry_hold(false);
 	uplink_change_follow(daemon);
 	daemon->policy_s = daemon_now();
+	name_service_policy(daemon->names);
 }
 
 int

@@ -242,23 +242,12 @@ dataplane_port_prepare(struct dataplane *dataplane, const struct conf *conf,
 	if (port->neighbours == NULL) {
 		slot_free(dataplane, port);
 		return -ENOMEM;
+	}
 	if (own->role == ROLE_HOST) {
 		/* Its MAC is the one that we give it, whatever its addresses are. */
 		const union address any = {0};
 
-		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &any);
-		return 0;
-	}
-	if (own->role == ROLE_QUBE) {
-		const struct qube *qube = &policy->qubes[own->qube];
-		const struct conf_qube *conf_qube = &conf->qubes[own->qube];
-
-		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &qube->address[FAMILY_IPV4]);
-		port->peer_configured = conf_qube->has_mac;
-		if (conf_qube->has_mac)
-			neighbour_learn(
-				port->neighbours, NEIGHBOUR_PEER, mac_word(conf_qube->mac), 0);
-		return 0;
+		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &any, 0);
 	}
 	neighbours_pin(port, conf, policy);
 	return 0;

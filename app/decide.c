@@ -35,6 +35,7 @@ ask(struct questions *questions, struct decision *decision, const struct tuple *
 	questions->asks[questions->count] = decision;
 	questions->requests[questions->count++] = (struct judge_request){
 		.qube = qube,
+		.open = decision->flow != NULL,
 		.subject = {.family = tuple->family,
 			.destination = decision->target.address,
 			.protocol = tuple->protocol,
@@ -269,9 +270,9 @@ decide_about(struct worker *worker, const struct packet *packet, struct decision
 
 /* Have the rules answer. */
 static void
-questions_ask(const struct policy *policy, struct questions *questions)
+questions_ask(const struct worker *worker, struct questions *questions)
 {
-	judge(policy, questions->requests, questions->count);
+	judge(worker->policy, worker->now_ms, questions->requests, questions->count);
 	for (unsigned i = 0; i < questions->count; i++) {
 		struct decision *decision = questions->asks[i];
 
@@ -306,7 +307,7 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 		decide_about(worker, packet, &decisions[i], &questions);
 	}
 	if (unlikely(questions.count != 0))
-		questions_ask(worker->policy, &questions);
+		questions_ask(worker, &questions);
 	return made;
 }
 
@@ -321,7 +322,7 @@ decide_try(struct worker *worker, const struct packet *packet, struct decision *
 	questions.count = 0;
 	decide_about(worker, packet, decision, &questions);
 	if (questions.count != 0)
-		questions_ask(worker->policy, &questions);
+		questions_ask(worker, &questions);
 	return true;
 }
 

@@ -19,6 +19,8 @@
 
 #include <rte_ether.h>
 
+#include "app/learn.h"
+#include "app/own_udp.h"
 #include "app/tap.h"
 #include "app/worker_call.h"
 #include "classifier/guard.h"
@@ -114,6 +116,8 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
 			hits_add(decision->target.forward->hits);
 		packet_of(mbuf)->flags |= PACKET_OPENED;
+		if (unlikely(flow_may_be_dns(packet_of(mbuf)->flow)))
+			learn_packet(worker, mbuf, packet_of(mbuf)->flow);
 	}
 	return reason;
 }
@@ -185,6 +189,8 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 			flow_sooner(worker->flows, flow);
 		if (unlikely((flow->flags & FLOW_HALF_OPEN) != 0 && !tcp_half_open(flow->state)))
 			open_established(worker, flow);
+		if (unlikely(flow_may_be_dns(flow)))
+			learn_packet(worker, mbuf, flow);
 		return REASON_NONE;
 	case TCP_IGNORE:
 		return REASON_NONE;
@@ -269,7 +275,8 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 			(decided >> i & 1) != 0, &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
-			worker_drop(worker, mbuf, reason);
+			if (reason != REASON_NO_FLOW || !own_udp_takes(worker, mbuf))
+				worker_drop(worker, mbuf, reason);
 			continue;
 		}
 		burst[tracking.passed++] = mbuf;
@@ -511,7 +518,7 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 	worker_flush(worker);
 }
 
-/* Once a second: make sure that the gateways still have the MAC we know. */
+/* Once a second: make sure that the gateways still have the MAC we know, and forget names. */
 static void
 service_neighbours(struct worker *worker)
 {
@@ -521,7 +528,11 @@ service_neighbours(struct worker *worker)
 	if (worker->index != 0 || !time_after_ms(worker->now_ms, worker->housekeeping_ms))
 		return;
 	worker->housekeeping_ms = worker->now_ms + 1000;
+<<<<<<< HEAD
 	neighbours = worker->dataplane->ports[uplink].neighbours;
+=======
+	learn_service(worker);
+>>>>>>> part-names
 	for (uint16_t i = 0; i < NEIGHBOUR_PINNED; i++)
 		if (neighbour_should_confirm(neighbours, i, worker->now_ms))
 			local_solicit(worker, uplink, i);

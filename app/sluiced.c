@@ -31,6 +31,8 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/name_service.h"
+#include "app/own_udp.h"
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
 #include "app/service.h"
@@ -307,9 +309,21 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
+		daemon->dataplane->own = own_udp_create();
+		if (daemon->dataplane->own == NULL) {
+			log_line("out of memory");
+			return -ENOMEM;
+		}
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
+<<<<<<< HEAD
+=======
+	if (error == 0)
+		error = name_service_create(daemon, &log_report, &daemon->names);
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+>>>>>>> part-names
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
 	return error;
@@ -401,6 +415,7 @@ run(const char *path)
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
 	}
+	name_service_stop(daemon.names);
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
@@ -411,6 +426,9 @@ run(const char *path)
 	source_host_close(&daemon);
 	uplink_change_free(daemon.uplink_change); /* its call may wait */
 	worker_calls_free(daemon.calls);
+	name_service_free(daemon.names); /* its calls may have waited */
+	if (daemon.dataplane != NULL)
+		own_udp_free(daemon.dataplane->own);
 	tap_table_free(daemon.taps); /* its calls may have waited */
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)

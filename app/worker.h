@@ -37,7 +37,8 @@ struct port_counters {
 	COUNTER(answers,	  "icmp_errors_sent") \
 	COUNTER(answers_withheld, "icmp_errors_withheld")	/* by the limit per source */ \
 	COUNTER(resets,		  "tcp_resets_sent")		/* to end what is no longer allowed */ \
-	COUNTER(datagrams,	  "datagrams_reassembled")
+	COUNTER(datagrams,	  "datagrams_reassembled") \
+	COUNTER(names_learned,	  "dns_answers_learned")	/* addresses of names in rules */
 /* clang-format on */
 
 struct worker_counters {
@@ -84,6 +85,7 @@ struct worker {
 	bool eviction_wanted; /* see open_flow */
 	uint64_t random;
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
+	uint16_t swept_qube;      /* whose names were */
 	struct worker_counters counters;
 	struct port_counters *ports;
 	struct drop_notes **notes; /* by port; NULL where none was ever opened */

@@ -19,7 +19,7 @@ debian_packages() {
     case $1 in
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
-            libcunit1-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev \
+            libcunit1-dev libc-ares-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev \
             libncurses-dev libcap-ng-dev libseccomp-dev libsystemd-dev libxen-dev scdoc
         ;;
     test)
@@ -37,7 +37,7 @@ fedora_packages() {
     case $1 in
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
-            CUnit-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel \
+            CUnit-devel c-ares-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel \
             ncurses-devel libcap-ng-devel libseccomp-devel systemd-devel xen-devel scdoc libasan \
             libubsan
         ;;

@@ -399,7 +399,7 @@ test_numbers(void)
 		":18: udp: unknown key in [timeouts]; allowed: tcp-syn-sent, tcp-syn-recv, "
 		"tcp-established, tcp-fin-wait, tcp-close-wait, tcp-last-ack, tcp-time-wait, "
 		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other, "
-		"fragment, tcp-pickup\n");
+		"fragment, name, tcp-pickup\n");
 	bad(GOOD "[sluice]\nsocket = run/s\n", ":17: socket: \"run/s\" is not an absolute path; "
 					       "allowed: an absolute path of at most "
 					       "107 bytes for the control socket\n");

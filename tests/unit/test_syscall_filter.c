@@ -279,12 +279,8 @@ thread_adds(void *context)
 static void *
 thread_waits(void *context)
 {
-	(void)context;
 	while (pause() != 0)
 		;
-	return NULL;
-	for (;;)
-		pause();
 	return context;
 }
 
