@@ -18,20 +18,13 @@ struct drop_poll;   /* app/drop_poll.h */
 struct events;      /* app/event.h */
 struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
-<<<<<<< HEAD
+struct name_service;    /* app/name_service.h */
 struct service;         /* app/service.h */
 struct source_host;     /* app/source_host.h */
 struct source_qubesdb;  /* app/source_qubesdb.h */
 struct source_xenstore; /* app/source_xenstore.h */
 struct tap_table;       /* app/tap_table.h */
 struct uplink_change;   /* app/uplink_change.h */
-=======
-struct name_service; /* app/name_service.h */
-struct source_xenstore; /* app/source_xenstore.h */
-struct service;      /* app/service.h */
-struct tap_table; /* app/tap_table.h */
-struct source_qubesdb; /* app/source_qubesdb.h */
->>>>>>> part-names
 struct worker_calls;
 
 /* Control thread only. */

@@ -528,11 +528,8 @@ service_neighbours(struct worker *worker)
 	if (worker->index != 0 || !time_after_ms(worker->now_ms, worker->housekeeping_ms))
 		return;
 	worker->housekeeping_ms = worker->now_ms + 1000;
-<<<<<<< HEAD
-	neighbours = worker->dataplane->ports[uplink].neighbours;
-=======
 	learn_service(worker);
->>>>>>> part-names
+	neighbours = worker->dataplane->ports[uplink].neighbours;
 	for (uint16_t i = 0; i < NEIGHBOUR_PINNED; i++)
 		if (neighbour_should_confirm(neighbours, i, worker->now_ms))
 			local_solicit(worker, uplink, i);

@@ -317,13 +317,8 @@ build(struct daemon *daemon)
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
-<<<<<<< HEAD
-=======
 	if (error == 0)
 		error = name_service_create(daemon, &log_report, &daemon->names);
-	if (error == 0 && daemon->file->xenstore)
-		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
->>>>>>> part-names
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
 	return error;
