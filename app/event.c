@@ -265,7 +265,7 @@ look_at_ports(struct events *events)
 
 	for (unsigned i = 0; i < dataplane->port_count; i++) {
 		const struct port *port = &dataplane->ports[i];
-		bool up = port_is_up(port);
+		bool up = dataplane_port(dataplane, i) == NULL || port_is_up(port);
 
 		if (up == events->port_up[i])
 			continue;

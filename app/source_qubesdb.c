@@ -280,12 +280,10 @@ apply_all(struct source_qubesdb *source)
 static void
 sync_end(struct source_qubesdb *source)
 {
-	const char *switched = pair_list_find(&source->settings[QUBESDB_SERVICE].texts, "");
-
 	source->syncing = false;
 	source->settled = true;
 	/* Who is switched off by dom0 does not ask dom0 to rely on it. */
-	if (switched == NULL || strcmp(switched, "0") != 0)
+	if (!source->meaning->service_off)
 		(void)qubesdb_write(source->db, FEATURE_PATH, "1", NULL, NULL);
 }
 

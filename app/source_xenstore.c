@@ -39,9 +39,9 @@
 #include "conf/live.h"
 
 /* netback has said that it waits, but its interface is still to come. */
-#define INTERFACE_MS 5000
+#define INTERFACE_MS 3000
 /* After xenstored came back: its tree may be filled again. */
-#define GRACE_MS 10000
+#define GRACE_MS 5000
 /* What could not be put in force is tried again, even if nothing of it changes. */
 #define RETRY_LEAST_MS 2000
 #define RETRY_MOST_MS 300000
@@ -49,7 +49,7 @@
 #define TURN_MS 20
 #define LINK_MESSAGES_MAX 256
 /* xenstored is called hung. */
-#define HANG_MS 5000
+#define HANG_MS 3000
 
 enum stage {
 	STAGE_WAITS, /* for what is missing; not in force */
@@ -77,6 +77,7 @@ struct source_xenstore {
 	int link_fd; /* -1: interfaces are looked at once a second */
 	int query_fd;
 	bool connected, told, hangs;
+	bool settled; /* what was there at the beginning has been seen to, if anything was */
 	unsigned session, left_out;
 	uint64_t announced; /* what the last view knows of */
 	bool apply_failed;  /* something is to go that did not */
@@ -197,6 +198,10 @@ vif_up(struct source_xenstore *source, struct attachment *attachment, unsigned i
 {
 	struct failure failure;
 
+	/* a port that should be closed may still be open: on an interface that is gone, by this
+	 * name */
+	if (source->apply_failed && apply(source, &failure) != 0)
+		return;
 	if (live_put(source, &attachment->seen) != 0) {
 		snprintf(failure.text, sizeof(failure.text), "out of memory");
 	} else if (apply(source, &failure) == 0) {
@@ -347,6 +352,7 @@ look_now(struct source_xenstore *source)
 		}
 	}
 	attachments_sweep(source);
+	source->settled |= source->told;
 }
 
 /* --- what xenstore says --- */
@@ -415,17 +421,28 @@ view_merge(struct source_xenstore *source, const struct xenstore_view *view)
 	return true;
 }
 
+/* @param text taken */
+static void
+source_tell(const struct source_xenstore *source, bool up, json_t *text)
+{
+	event_emit(source->daemon, "source",
+		json_pack("{s:o, s:s, s:b}", "text", text, "source", "xenstore", "up", (int)up));
+}
+
 static void
 connection_tell(struct source_xenstore *source, const struct xenstore_view *view)
 {
 	if (view->connected && !source->connected)
-		log_line("xenstore: connected, %u vifs", view->count);
+		source_tell(
+			source, true, json_sprintf("xenstore: connected, %u vifs", view->count));
 	else if (!view->connected && source->connected)
-		log_line("xenstore: the connection is lost: %s; vifs stay as they are",
-			strerror(view->error));
+		source_tell(source, false,
+			json_sprintf("xenstore: the connection is lost (%s), vifs stay as they are",
+				strerror(view->error)));
 	else if (!view->connected && !source->told)
-		log_line("xenstore: xenstored cannot be reached: %s; it is tried again",
-			strerror(view->error));
+		source_tell(source, false,
+			json_sprintf("xenstore: there is no xenstored (%s), it is tried again",
+				strerror(view->error)));
 	if (view->left_out != 0 && source->left_out == 0)
 		log_line("xenstore: there are more than %u vifs; %u are left out",
 			XENSTORE_VIFS_MAX, view->left_out);
@@ -446,7 +463,7 @@ view_came(evutil_socket_t number, short events, void *context)
 	if (view == NULL)
 		return;
 	connection_tell(source, view);
-	if (view->connected && view_merge(source, view))
+	if (!view->connected || view_merge(source, view))
 		look_now(source);
 	free(view);
 }
@@ -471,10 +488,12 @@ hang_tell(struct source_xenstore *source)
 	bool hangs = xenstore_client_waits_ms(source->client) >= HANG_MS;
 
 	if (hangs && !source->hangs)
-		log_line("xenstore: xenstored has not answered for %u s; vifs stay as they are",
-			HANG_MS / 1000);
+		source_tell(source, false,
+			json_sprintf("xenstore: xenstored has not answered for %u s, vifs stay as "
+				     "they are",
+				HANG_MS / 1000));
 	else if (!hangs && source->hangs)
-		log_line("xenstore: xenstored answers again");
+		source_tell(source, true, json_sprintf("xenstore: xenstored answers again"));
 	source->hangs = hangs;
 }
 
@@ -553,6 +572,34 @@ source_xenstore_open(
 	links_open(source);
 	*out = source;
 	return 0;
+}
+
+static void
+too_late(evutil_socket_t number, short events, void *context)
+{
+	(void)number, (void)events;
+	*(bool *)context = true;
+}
+
+void
+source_xenstore_settle(struct source_xenstore *source, unsigned most_ms)
+{
+	const struct timeval most = {
+		.tv_sec = most_ms / 1000, .tv_usec = (suseconds_t)(most_ms % 1000 * 1000)};
+	struct event *timer;
+	bool late = false;
+
+	if (source == NULL)
+		return;
+	timer = evtimer_new(source->daemon->base, too_late, &late);
+	if (timer == NULL || evtimer_add(timer, &most) != 0)
+		late = true;
+	while (!late && !source->settled)
+		event_base_loop(source->daemon->base, EVLOOP_ONCE);
+	if (!source->settled)
+		log_line("xenstore: not all vifs are there after %u ms, they come later", most_ms);
+	if (timer != NULL)
+		event_free(timer);
 }
 
 static void

@@ -39,9 +39,9 @@ blank(char byte)
 	return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
 }
 
-/* An address that a station can have. */
+/* An address that a router can have, link-local or not. */
 static bool
-station_parse(const struct reader *reader, const char *path, const char *text, enum family family,
+router_parse(const struct reader *reader, const char *path, const char *text, enum family family,
 	union address *address)
 {
 	char reason[REASON_SIZE] = "is none of that family";
@@ -52,6 +52,20 @@ station_parse(const struct reader *reader, const char *path, const char *text, e
 		return true;
 	report_line(
 		reader->report, "QubesDB: %s: address \"%.64s\" %s; left out", path, text, reason);
+	return false;
+}
+
+/* An address that is good beyond its link. */
+static bool
+station_parse(const struct reader *reader, const char *path, const char *text, enum family family,
+	union address *address)
+{
+	if (!router_parse(reader, path, text, family, address))
+		return false;
+	if (!address_is_link_local(family, address))
+		return true;
+	report_line(reader->report, "QubesDB: %s: address \"%.64s\" is a link-local one; left out",
+		path, text);
 	return false;
 }
 
@@ -166,7 +180,7 @@ address_take(const struct reader *reader, enum qubesdb_setting setting, enum fam
 	const char *text = text_of(reader, setting);
 
 	return text != NULL && text[0] != '\0' &&
-	       station_parse(reader, qubesdb_settings[setting].path, text, family, address);
+	       router_parse(reader, qubesdb_settings[setting].path, text, family, address);
 }
 
 static void
@@ -280,7 +294,7 @@ uplink_family_take(const struct reader *reader, enum family family, struct live_
 	text = uplink_text(reader, places[family].gateway, places[family].gateway_setting, &path);
 	uplink->has_gateway[family] =
 		text != NULL && text[0] != '\0' &&
-		station_parse(reader, path, text, family, &uplink->gateway[family]);
+		router_parse(reader, path, text, family, &uplink->gateway[family]);
 }
 
 static void

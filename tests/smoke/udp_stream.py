@@ -3,12 +3,14 @@
 """Numbered datagrams there and back, at a known rate.
 
     udp_stream.py serve PORT                    answers each with how many have come from there
-    udp_stream.py ADDRESS PORT RATE SECONDS     sends RATE a second, then says what was lost
+    udp_stream.py ADDRESS PORT RATE SECONDS     sends RATE a second, then says what was lost;
+                                                SIGTERM ends it earlier
 
 The sender never catches up in a burst: where its machine let it sleep too long it sends fewer. It
 prints "sent N, lost there A, lost back B, out of order C, longest silence D ms".
 """
 import select
+import signal
 import socket
 import struct
 import sys
@@ -78,7 +80,9 @@ def ask(address, port, rate, seconds):
     stream = Stream(address, port)
     following = time.monotonic()
     end = following + seconds
-    while following < end:
+    over = []
+    signal.signal(signal.SIGTERM, lambda number, frame: over.append(number))
+    while following < end and not over:
         stream.send()
         following += 1 / rate
         if time.monotonic() > following + LATE_S:

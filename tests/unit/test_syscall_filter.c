@@ -280,8 +280,8 @@ thread_adds(void *context)
 static void *
 thread_waits(void *context)
 {
-	for (;;)
-		pause();
+	while (pause() != 0)
+		;
 	return context;
 }
 
