@@ -145,22 +145,22 @@ is_elsewhere(const struct target *target, const struct tuple *reply)
 				       reply->source_port == target->port));
 }
 
-/* Whether a flow still belongs to the qube that has its index now. */
-static bool
-flow_has_qube(const struct policy *policy, const struct flow *flow, const struct tuple *original,
-	const struct tuple *reply)
+bool
+flow_has_qube(const struct policy *policy, const struct flow *flow)
 {
+	bool inbound = (flow->flags & FLOW_INBOUND) != 0;
 	const struct qube *qube;
-	const union address *inside =
-		(flow->flags & FLOW_INBOUND) != 0 ? &reply->source : &original->source;
+	struct tuple inside;
 
 	if (flow->qube >= policy->qube_count)
 		return false;
 	qube = &policy->qubes[flow->qube];
+	/* What the qube sends: the source is its own. */
+	flow_tuple(flow, inbound ? DIRECTION_REPLY : DIRECTION_ORIGINAL, &inside);
 	/* Generation 0 is from before a restart: checked by name when it was taken up. */
 	return (flow->generation == 0 || flow->generation >= qube->since) &&
-	       qube->has[original->family] &&
-	       address_equal(inside, &qube->address[original->family]);
+	       qube->has[inside.family] &&
+	       address_equal(&inside.source, &qube->address[inside.family]);
 }
 
 /* Whether nothing that this flow depends on can have changed since it was last confirmed. */
@@ -227,7 +227,7 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 		return;
 	}
 	decision->reason = REASON_NO_LONGER_ALLOWED;
-	if (!flow_has_qube(policy, flow, &original, &reply))
+	if (!flow_has_qube(policy, flow))
 		return;
 	target_find(policy, worker->dataplane->bindings, &original,
 		inbound ? QUBE_NONE : flow->qube, &decision->target);

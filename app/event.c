@@ -267,6 +267,9 @@ look_at_ports(struct events *events)
 		const struct port *port = &dataplane->ports[i];
 		bool up = dataplane_port(dataplane, i) == NULL || port_is_up(port);
 
+		if (dataplane_port(dataplane, i) == NULL)
+			events->port_up[i] = true;
+
 		if (up == events->port_up[i])
 			continue;
 		events->port_up[i] = up;

@@ -171,11 +171,14 @@ loop_waits_find(struct loop_worker *own)
 }
 
 void
-loop_port_take(struct loop *loop, struct port *port)
+loop_port_take(struct worker *worker, struct port *port)
 {
-	struct loop_worker *own = &loop->workers[port->owner];
+	struct loop_worker *own = worker->loop;
 	int fd = port->ops->wait_fd(port);
 
+	for (unsigned i = 0; i < own->port_count; i++)
+		if (own->ports[i] == port)
+			return;
 	if (own->armed)
 		loop_arm(own, false);
 	own->waited[own->port_count + 1] = own->waited[own->port_count];
@@ -185,9 +188,9 @@ loop_port_take(struct loop *loop, struct port *port)
 }
 
 void
-loop_port_leave(struct loop *loop, const struct port *port)
+loop_port_leave(struct worker *worker, const struct port *port)
 {
-	struct loop_worker *own = &loop->workers[port->owner];
+	struct loop_worker *own = worker->loop;
 	unsigned at = 0;
 
 	while (at < own->port_count && own->ports[at] != port)
@@ -210,6 +213,7 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 	struct loop_worker *own = &loop->workers[index];
 
 	own->loop = loop;
+	dataplane->workers[index]->loop = own;
 	own->worker = dataplane->workers[index];
 	own->lcore = lcore;
 	own->ports = calloc(dataplane->port_count, sizeof(own->ports[0]));
@@ -223,7 +227,7 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 	own->waited[0] = (struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
 	for (unsigned i = 0; i < dataplane->port_count; i++)
 		if (dataplane->ports[i].state == PORT_OPEN && dataplane->ports[i].owner == index)
-			loop_port_take(loop, &dataplane->ports[i]);
+			loop_port_take(own->worker, &dataplane->ports[i]);
 	return 0;
 }
 
