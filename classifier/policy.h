@@ -55,6 +55,9 @@ struct qube {
 	char name[NAME_SIZE];
 	bool has[FAMILIES]; /* may send in that family at all */
 	union address address[FAMILIES];
+	/* nat/mapped.h: what it takes for its IPv4 address; what it takes for ours, or 0 */
+	bool mapped;
+	rte_be32_t visible, visible_gateway;
 	uint16_t port;       /* where it lives, PORT_NONE while it is away */
 	struct rules *rules; /* never NULL; its state says whether there are any */
 	struct limits limits;
@@ -86,6 +89,7 @@ struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
 	uint16_t qube; /* all but ROLE_UPLINK */
+	bool mapped;   /* ROLE_QUBE: its addresses are exchanged, nat/mapped.h */
 	/* ROLE_UPLINK: our own address there, the on-link prefix, and the way to everything else */
 	bool has[FAMILIES];
 	union address address[FAMILIES];
