@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Building the data plane: pools, tables and workers, all of them sized here and never again.
+ * Building the data plane: pools, tables and workers, all of them sized here and never again. Ports
+ * come and go, but no more of them than there are slots.
+ *
+ * A slot belongs to a port from before the policy that brings it until all workers have forgotten
+ * it: app/port_change.h. What a slot without a port costs is its place in a few arrays.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -18,8 +22,10 @@
 #define NEIGHBOUR_CACHE 4096
 #define POOL_CACHE 256
 /* Everything that can hold mbufs at once: device rings, hand-over, bursts, waiting packets. */
-#define MBUFS_PER_PORT 1024
+#define MBUFS_PER_PORT 32
 #define MBUFS_PER_WORKER (HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
+#define MBUFS_PER_DEVICE 1024
+#define DEVICES_SPARE 2
 #define MBUFS_LEAST 8192
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
@@ -99,6 +105,8 @@ worker_free(struct worker *worker)
 	rte_free(worker->transmit);
 	rte_free(worker->transmit_pending);
 	rte_free(worker->ports);
+	for (unsigned i = 0; worker->notes != NULL && i < worker->dataplane->port_count; i++)
+		rte_free(worker->notes[i]);
 	rte_free(worker->notes);
 	rte_free(worker);
 }
@@ -138,7 +146,7 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 		fragment_table_create(DATAGRAMS, &dataplane->secret, &exits, SOCKET_ID_ANY);
 	worker->ports =
 		rte_calloc("counters", ports, sizeof(worker->ports[0]), RTE_CACHE_LINE_SIZE);
-	worker->notes = rte_calloc("notes", ports, sizeof(worker->notes[0]), RTE_CACHE_LINE_SIZE);
+	worker->notes = rte_calloc("notes", ports, sizeof(worker->notes[0]), 0);
 	snprintf(name, sizeof(name), "handover-%u", index);
 	worker->handover = rte_ring_create(name, HANDOVER_SIZE, SOCKET_ID_ANY, RING_F_SC_DEQ);
 	if (worker->flows == NULL || worker->transmit == NULL || worker->transmit_pending == NULL ||
@@ -151,44 +159,171 @@ worker_create(struct dataplane *dataplane, unsigned index, uint32_t flows, struc
 	return 0;
 }
 
-/* Neighbour tables: gateways are pinned on the uplink, on other ports the qube. */
+/* The neighbours that a policy knows by address: gateways on the uplink, on other ports the qube.
+ */
+static void
+neighbours_pin(struct port *port, const struct conf *conf, const struct policy *policy)
+{
+	const struct policy_port *own = &policy->ports[port->index];
+	const struct conf_qube *conf_qube;
+	const struct qube *qube;
+
+	if (own->role == ROLE_UPLINK) {
+		for (enum family family = 0; family < FAMILIES; family++)
+			neighbour_pin(port->neighbours, family,
+				own->has_gateway[family] ? &own->gateway[family] : NULL, 0);
+		return;
+	}
+	/* The MAC of the host is the one we give it. */
+	if (own->qube == QUBE_NONE || own->role == ROLE_HOST)
+		return;
+	qube = &policy->qubes[own->qube];
+	conf_qube = conf_qube_find(conf, qube->name);
+	port->peer_configured = conf_qube != NULL && conf_qube->has_mac;
+	neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &qube->address[FAMILY_IPV4],
+		port->peer_configured ? mac_word(conf_qube->mac) : 0);
+}
+
+void
+dataplane_neighbours_follow(
+	struct dataplane *dataplane, const struct conf *conf, const struct policy *policy)
+{
+	for (unsigned i = 0; i < policy->port_count; i++)
+		if (policy->ports[i].role != ROLE_NONE && dataplane->ports[i].state == PORT_OPEN)
+			neighbours_pin(&dataplane->ports[i], conf, policy);
+}
+
+/*
+ * Counters and notes of a slot begin anew. No worker has anything of the port before, and none gets
+ * anything of the new one before it sees the policy with it.
+ */
 static int
-port_prepare(struct dataplane *dataplane, const struct conf *conf, const struct policy *policy,
-	uint16_t index)
+slot_clear(struct dataplane *dataplane, uint16_t index)
+{
+	for (unsigned i = 0; i < dataplane->worker_count; i++) {
+		struct worker *worker = dataplane->workers[i];
+
+		memset(&worker->ports[index], 0, sizeof(worker->ports[index]));
+		if (worker->notes[index] == NULL)
+			worker->notes[index] = rte_zmalloc(
+				"notes", sizeof(*worker->notes[index]), RTE_CACHE_LINE_SIZE);
+		else
+			memset(worker->notes[index], 0, sizeof(*worker->notes[index]));
+		if (worker->notes[index] == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void
+slot_free(struct dataplane *dataplane, struct port *port)
+{
+	neighbour_table_free(port->neighbours);
+	*port = (struct port){.state = PORT_FREE};
+	dataplane->slots.taken[port - dataplane->ports] = false;
+}
+
+int
+dataplane_port_prepare(struct dataplane *dataplane, const struct conf *conf,
+	const struct policy *policy, uint16_t index)
 {
 	struct port *port = &dataplane->ports[index];
 	const struct policy_port *own = &policy->ports[index];
+	int error = slot_clear(dataplane, index);
 
+	if (error != 0)
+		return error;
+	*port = (struct port){
+		.state = PORT_OPEN,
+		.index = index,
+		.owner = (uint16_t)(index % dataplane->worker_count),
+		.neighbours = neighbour_table_create(
+			own->role == ROLE_UPLINK ? NEIGHBOUR_CACHE : 0, dataplane->automatic),
+	};
 	memcpy(port->name, own->name, sizeof(port->name));
-	port->index = index;
-	port->owner = (uint16_t)(index % dataplane->worker_count);
-	port->neighbours = neighbour_table_create(
-		own->role == ROLE_UPLINK ? NEIGHBOUR_CACHE : 0, dataplane->automatic);
-	if (port->neighbours == NULL)
+	dataplane->slots.taken[index] = true;
+	if (port->neighbours == NULL) {
+		slot_free(dataplane, port);
 		return -ENOMEM;
-	if (own->role == ROLE_HOST)
-		return 0; /* its MAC is the one we give it */
-	if (own->role == ROLE_QUBE) {
-		const struct qube *qube = &policy->qubes[own->qube];
-		const struct conf_qube *conf_qube = &conf->qubes[own->qube];
-
-		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &qube->address[FAMILY_IPV4]);
-		port->peer_configured = conf_qube->has_mac;
-		if (conf_qube->has_mac)
-			neighbour_learn(
-				port->neighbours, NEIGHBOUR_PEER, mac_word(conf_qube->mac), 0);
-		return 0;
 	}
-	for (int family = 0; family < FAMILIES; family++)
-		if (own->has_gateway[family])
-			neighbour_pin(port->neighbours, (enum family)family, &own->gateway[family]);
+	if (own->role == ROLE_HOST) {
+		/* Its MAC is the one that we give it, whatever its addresses are. */
+		const union address any = {0};
+
+		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &any, 0);
+	}
+	neighbours_pin(port, conf, policy);
 	return 0;
+}
+
+static const struct conf_port *
+conf_port_of(const struct conf *conf, const char *name)
+{
+	for (unsigned i = 0; i < conf->port_count; i++)
+		if (strcmp(conf->ports[i].name, name) == 0)
+			return &conf->ports[i];
+	return NULL;
+}
+
+int
+dataplane_port_open(struct dataplane *dataplane, const struct conf *conf,
+	const struct policy *policy, uint16_t index, const struct report *report)
+{
+	const struct port_setup setup = {
+		.pool = dataplane->pool,
+		.workers = dataplane->worker_count,
+		.report = report,
+	};
+	struct port *port = &dataplane->ports[index];
+	const struct conf_port *from = conf_port_of(conf, policy->ports[index].name);
+	int error = from != NULL ? 0 : -ENOENT;
+
+	/* Those of the first policy are prepared with the data plane. */
+	if (error == 0 && port->state == PORT_FREE)
+		error = dataplane_port_prepare(dataplane, conf, policy, index);
+	if (error != 0) {
+		report_line(report, "port %s: %s", policy->ports[index].name, strerror(-error));
+		return error;
+	}
+	error = port_open(port, from, &setup);
+	if (error != 0)
+		slot_free(dataplane, port);
+	return error;
+}
+
+int
+dataplane_port_close(struct dataplane *dataplane, uint16_t index)
+{
+	struct port *port = &dataplane->ports[index];
+
+	if (port->ops != NULL && port->ops->is_idle != NULL && !port->ops->is_idle(port))
+		return -EBUSY;
+	for (unsigned i = 0; i < dataplane->worker_count; i++)
+		for (unsigned reason = 0; reason < REASON_COUNT; reason++)
+			dataplane->closed_drops[reason] +=
+				dataplane->workers[i]->ports[index].drops[reason];
+	if (port->ops != NULL)
+		port->ops->close(port);
+	slot_free(dataplane, port);
+	return 0;
+}
+
+/* Ports that keep packets while nothing happens; a kernel port has none. */
+static unsigned
+devices_count(const struct conf *conf)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < conf->port_count; i++)
+		count += conf->ports[i].device != DEVICE_KERNEL;
+	return count;
 }
 
 static int
 allocate(struct dataplane *dataplane, const struct conf *conf)
 {
 	unsigned mbufs = dataplane->port_count * MBUFS_PER_PORT +
+			 (devices_count(conf) + DEVICES_SPARE) * MBUFS_PER_DEVICE +
 			 dataplane->worker_count *
 				 ((unsigned)MBUFS_PER_WORKER + fragment_table_mbufs(DATAGRAMS));
 	int error = 0;
@@ -225,7 +360,9 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 		policy_free(policy);
 		return -ENOMEM;
 	}
-	dataplane->port_count = policy->port_count;
+	dataplane->port_count = RTE_MAX(conf->ports_max, policy->port_count);
+	dataplane->slots.count = dataplane->port_count;
+	policy->slots = &dataplane->slots;
 	dataplane->worker_count = conf->workers;
 	dataplane->automatic = automatic;
 	atomic_init(&dataplane->policy, policy);
@@ -239,8 +376,9 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 	}
 
 	error = allocate(dataplane, conf);
-	for (uint16_t i = 0; i < dataplane->port_count && error == 0; i++)
-		error = port_prepare(dataplane, conf, policy, i);
+	for (uint16_t i = 0; i < policy->port_count && error == 0; i++)
+		if (policy->ports[i].role != ROLE_NONE)
+			error = dataplane_port_prepare(dataplane, conf, policy, i);
 	if (error != 0) {
 		report_line(report,
 			"out of memory for %u workers with %u flows each and %u ports: lower "

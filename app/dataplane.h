@@ -36,8 +36,11 @@ typedef void (*packet_trace_fn)(
 struct dataplane {
 	_Atomic(struct policy *) policy;
 	struct flow_secret secret;
+	/* slots for ports, by their index in policies: fewer are open, as a rule */
 	unsigned port_count;
-	struct port *ports; /* indices as in the policy */
+	struct port *ports;
+	struct port_slots slots;
+	uint64_t closed_drops[REASON_COUNT]; /* control thread: of ports that are closed */
 	struct binding_table *bindings;
 	struct rte_rcu_qsbr *quiescence; /* workers report between bursts */
 	/* control thread: policies that a worker may still be using, oldest first */
@@ -47,6 +50,7 @@ struct dataplane {
 	} retired[RETIRED_MAX];
 	unsigned retired_count;
 	struct account *accounts; /* see dataplane_account */
+	struct own_udp *own; /* app/own_udp.h; NULL: the firewall itself has nothing to say */
 	struct configure_state configure;
 	struct rte_mempool *pool;
 	unsigned worker_count;
@@ -73,8 +77,8 @@ dataplane_uplink_account(const struct dataplane *dataplane, const union address 
 }
 
 /**
- * Create pools, tables and workers for a configuration. Ports are allocated, not opened; their
- * neighbour tables exist.
+ * Create pools, tables and workers for a configuration. The ports of the policy have their slots
+ * and neighbour tables, but are not opened.
  * @param policy the first snapshot; owned by the data plane from now on
  * @param secret NULL draws one; replay passes a fixed one so that its output repeats
  * @param automatic neighbours resolve by themselves and a qube's MAC is learned from any packet
@@ -91,6 +95,38 @@ int dataplane_create(const struct conf *conf, struct policy *policy,
  * @param policy owned by the data plane from now on
  */
 void dataplane_publish(struct dataplane *dataplane, struct policy *policy);
+
+/**
+ * Give the port @p index of @p policy its slot: neighbours, counters from zero. Control thread,
+ * before the policy is published. Whoever opens it then fills `ops`.
+ * @return 0 or -ENOMEM; then the slot is free
+ */
+int dataplane_port_prepare(struct dataplane *dataplane, const struct conf *conf,
+	const struct policy *policy, uint16_t index);
+
+/** Prepare a port and open its device. @return 0 or -errno, reported; then the slot is free */
+int dataplane_port_open(struct dataplane *dataplane, const struct conf *conf,
+	const struct policy *policy, uint16_t index, const struct report *report);
+
+/**
+ * Close a port that no worker can touch any more, and free its slot.
+ * @return 0, or -EBUSY while a packet that came from it is still somewhere: then nothing has
+ *	happened but that it is to be tried again
+ */
+int dataplane_port_close(struct dataplane *dataplane, uint16_t index);
+
+/** Have neighbours of open ports follow a policy that is about to be published. Control thread. */
+void dataplane_neighbours_follow(
+	struct dataplane *dataplane, const struct conf *conf, const struct policy *policy);
+
+/** A port that is open and in force, NULL for other indices. For reports. Control thread. */
+static inline const struct port *
+dataplane_port(const struct dataplane *dataplane, unsigned index)
+{
+	return index < dataplane->port_count && dataplane->ports[index].state == PORT_OPEN
+		       ? &dataplane->ports[index]
+		       : NULL;
+}
 
 /** Have @p trace called, by all workers. No worker may be running. */
 void dataplane_trace(struct dataplane *dataplane, packet_trace_fn trace, void *context);

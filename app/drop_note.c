@@ -108,15 +108,15 @@ worker_poll(struct drop_watch *watch, unsigned index, uint16_t port, enum reason
 	uint64_t *known = &watch->known[((size_t)index * ports + port) * REASON_COUNT + reason];
 	uint64_t total = __atomic_load_n(&worker->ports[port].drops[reason], __ATOMIC_RELAXED);
 	uint64_t newest = total;
+	const struct drop_notes *notes = worker->notes[port];
 	unsigned found = 0;
 
-	if (likely(total == *known))
+	if (likely(total == *known) || notes == NULL)
 		return 0;
 	for (unsigned i = 0; i < DROP_NOTES; i++) {
 		struct drop_seen one;
 		uint32_t time_ms = 0;
-		uint32_t number = drop_note_read(
-			&worker->notes[port].note[reason][i], &one.summary, &time_ms);
+		uint32_t number = drop_note_read(&notes->note[reason][i], &one.summary, &time_ms);
 		/* how far it is behind what is known, modulo 2^31 */
 		uint32_t ahead = (number - (uint32_t)*known) & (UINT32_MAX >> 1);
 
@@ -167,6 +167,21 @@ drop_watch_poll(struct drop_watch *watch, uint32_t now_ms, uint64_t now_ns, drop
 			if (found != NULL)
 				found(context, (uint16_t)port, reason, seen, count, missed);
 		}
+}
+
+void
+drop_watch_forget(struct drop_watch *watch, uint16_t port)
+{
+	for (unsigned reason = 0; reason < REASON_COUNT; reason++) {
+		struct drop_kept **place = &watch->kept[(size_t)port * REASON_COUNT + reason];
+
+		free(*place);
+		*place = NULL;
+		for (unsigned i = 0; i < watch->dataplane->worker_count; i++)
+			watch->known[((size_t)i * watch->dataplane->port_count + port) *
+					     REASON_COUNT +
+				     reason] = 0;
+	}
 }
 
 unsigned

@@ -82,6 +82,9 @@ void drop_watch_free(struct drop_watch *watch);
 void drop_watch_poll(struct drop_watch *watch, uint32_t now_ms, uint64_t now_ns,
 	drop_watch_fn found, void *context);
 
+/** The slot of a port is free: its counters and notes begin anew. */
+void drop_watch_forget(struct drop_watch *watch, uint16_t port);
+
 /** The last drops of a port for a reason, oldest first, as far as they were seen. @return how many
  */
 unsigned drop_watch_last(const struct drop_watch *watch, uint16_t port, enum reason reason,

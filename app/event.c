@@ -16,6 +16,7 @@
 
 #include <event2/event.h>
 
+#include "app/drop_poll.h"
 #include "app/log.h"
 #include "app/method.h"
 
@@ -264,7 +265,7 @@ look_at_ports(struct events *events)
 
 	for (unsigned i = 0; i < dataplane->port_count; i++) {
 		const struct port *port = &dataplane->ports[i];
-		bool up = port_is_up(port);
+		bool up = dataplane_port(dataplane, i) == NULL || port_is_up(port);
 
 		if (up == events->port_up[i])
 			continue;
@@ -328,6 +329,7 @@ look(evutil_socket_t number, short flags, void *context)
 	const struct policy *policy = daemon_policy(events->daemon);
 
 	(void)number, (void)flags;
+	drop_poll_second(events->daemon->drops);
 	look_at_ports(events);
 	for (unsigned i = 0; i < policy->qube_count; i++)
 		qube_look(events, &policy->qubes[i], i);

@@ -134,7 +134,9 @@ rule_json(const struct qube *qube, const struct flow *flow)
 static json_t *
 port_json(const struct policy *policy, uint16_t port)
 {
-	return port < policy->port_count ? json_string(policy->ports[port].name) : NULL;
+	const struct policy_port *own = policy_port_at(policy, port);
+
+	return own->role != ROLE_NONE ? json_string(own->name) : NULL;
 }
 
 static bool

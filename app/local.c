@@ -153,8 +153,10 @@ local_solicit(struct worker *worker, uint16_t port, uint16_t neighbour)
 		source = &own->address[family];
 	} else {
 		/* A qube has one MAC for both families: it is asked in one that it has. */
-		const struct qube *qube = &policy->qubes[own->qube];
+		const struct qube *qube = policy_port_qube(policy, port);
 
+		if (qube == NULL)
+			return;
 		family = qube->has[FAMILY_IPV4] ? FAMILY_IPV4 : FAMILY_IPV6;
 		if (!qube->has[family] || !policy->has_gateway[family])
 			return;

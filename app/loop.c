@@ -7,6 +7,8 @@
  * says so, when something is due, or, with a port that must be polled, after a nap. app/idle.h
  * says when.
  *
+ * Ports come to a worker and leave it between two rounds, by calls that run in its own thread.
+ *
  * Nobody is overslept: a worker announces that it sleeps before its last look at the hand-over
  * ring, and who hands over looks at the announcement after the ring (see steer_burst).
  */
@@ -155,12 +157,57 @@ loop_main(void *argument)
 	return 0;
 }
 
+/* What waiting takes with the ports there are now. */
+static void
+loop_waits_find(struct loop_worker *own)
+{
+	own->arms = false;
+	own->idle.naps = false;
+	for (unsigned i = 0; i < own->port_count; i++) {
+		own->idle.naps = own->idle.naps || own->waited[i].fd < 0;
+		own->arms = own->arms ||
+			    (own->waited[i].fd >= 0 && own->ports[i]->ops->wait_arm != NULL);
+	}
+}
+
+void
+loop_port_take(struct loop *loop, struct port *port)
+{
+	struct loop_worker *own = &loop->workers[port->owner];
+	int fd = port->ops->wait_fd(port);
+
+	if (own->armed)
+		loop_arm(own, false);
+	own->waited[own->port_count + 1] = own->waited[own->port_count];
+	own->waited[own->port_count] = (struct pollfd){.fd = fd, .events = POLLIN};
+	own->ports[own->port_count++] = port;
+	loop_waits_find(own);
+}
+
+void
+loop_port_leave(struct loop *loop, const struct port *port)
+{
+	struct loop_worker *own = &loop->workers[port->owner];
+	unsigned at = 0;
+
+	while (at < own->port_count && own->ports[at] != port)
+		at++;
+	if (at == own->port_count)
+		return;
+	if (own->armed)
+		loop_arm(own, false);
+	own->port_count--;
+	own->ports[at] = own->ports[own->port_count];
+	own->waited[at] = own->waited[own->port_count];
+	own->waited[own->port_count] = own->waited[own->port_count + 1];
+	loop_waits_find(own);
+}
+
 static int
 loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 {
 	struct dataplane *dataplane = loop->dataplane;
 	struct loop_worker *own = &loop->workers[index];
-	bool naps = false;
 
 	own->loop = loop;
 	own->worker = dataplane->workers[index];
@@ -172,21 +219,11 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 		return -ENOMEM;
 	if (own->worker->wake_fd < 0)
 		return -errno;
-	for (unsigned i = 0; i < dataplane->port_count; i++) {
-		struct port *port = &dataplane->ports[i];
-		int fd;
-
-		if (port->owner != index)
-			continue;
-		fd = port->ops->wait_fd(port);
-		naps = naps || fd < 0;
-		own->arms = own->arms || (fd >= 0 && port->ops->wait_arm != NULL);
-		own->waited[own->port_count] = (struct pollfd){.fd = fd, .events = POLLIN};
-		own->ports[own->port_count++] = port;
-	}
-	own->waited[own->port_count] =
-		(struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
-	idle_init(&own->idle, loop->mode, naps, rte_get_tsc_hz());
+	idle_init(&own->idle, loop->mode, false, rte_get_tsc_hz());
+	own->waited[0] = (struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
+	for (unsigned i = 0; i < dataplane->port_count; i++)
+		if (dataplane->ports[i].state == PORT_OPEN && dataplane->ports[i].owner == index)
+			loop_port_take(loop, &dataplane->ports[i]);
 	return 0;
 }
 

@@ -15,6 +15,13 @@ struct loop;
 int loop_start(struct dataplane *dataplane, enum idle_mode idle, const struct report *report,
 	struct loop **out);
 
+/**
+ * Have the worker that owns @p port receive from it, or do so no longer. Called in the thread of
+ * that worker, between two rounds: by a worker_call.
+ */
+void loop_port_take(struct loop *loop, struct port *port);
+void loop_port_leave(struct loop *loop, const struct port *port);
+
 /** The clock of the workers, milliseconds since they were started, modulo 2^32. */
 uint32_t loop_now(const struct loop *loop);
 

@@ -38,7 +38,9 @@ counters_object(const struct dataplane *dataplane)
 
 	tally_take(dataplane, &tally);
 	for (unsigned i = 0; i < dataplane->port_count; i++)
-		json_object_set_new(ports, dataplane->ports[i].name, port_object(dataplane, i));
+		if (dataplane_port(dataplane, i) != NULL)
+			json_object_set_new(
+				ports, dataplane->ports[i].name, port_object(dataplane, i));
 	for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
 		json_object_set_new(verdicts, tally_verdicts[verdict],
 			json_integer((json_int_t)tally.counters.verdicts[verdict]));

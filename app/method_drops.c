@@ -71,6 +71,8 @@ reason_append(const struct question *question, json_t *list, json_t *last, enum 
 	uint64_t total = 0;
 
 	for (unsigned port = 0; port < dataplane->port_count; port++) {
+		if (dataplane_port(dataplane, port) == NULL)
+			continue;
 		uint64_t count = drops_of(dataplane, port, reason);
 		struct drop_seen seen[DROP_NOTES];
 		unsigned known;
@@ -113,8 +115,8 @@ question_read(struct control_request *request, const json_t *params, struct ques
 		const char *name = json_string_value(qube);
 
 		for (uint16_t i = 0; name != NULL && i < policy->port_count; i++)
-			if (policy->ports[i].role != ROLE_UPLINK &&
-				strcmp(policy->qubes[policy->ports[i].qube].name, name) == 0)
+			if (policy_port_qube(policy, i) != NULL &&
+				strcmp(policy_port_qube(policy, i)->name, name) == 0)
 				question->port = i;
 		if (question->port == PORT_NONE) {
 			control_fail(request, CONTROL_INVALID_PARAMS,

@@ -140,7 +140,8 @@ port_take(struct control_request *request, const char *from, uint16_t *port)
 				       "qube %s has no port: it is away", from);
 		}
 	for (unsigned i = 0; i < policy->port_count; i++)
-		if (strcmp(policy->ports[i].name, from) == 0) {
+		if (policy->ports[i].role != ROLE_NONE &&
+			strcmp(policy->ports[i].name, from) == 0) {
 			*port = (uint16_t)i;
 			return true;
 		}
@@ -167,8 +168,12 @@ source_default(struct control_request *request, struct explain_question *questio
 	unsigned number = family == FAMILY_IPV4 ? 4 : 6;
 
 	if (port->role != ROLE_UPLINK) {
-		const struct qube *qube = &policy->qubes[port->qube];
+		const struct qube *qube = policy_port_qube(policy, question->port);
 
+
+		if (qube == NULL)
+			return refuse(request, CONTROL_CONFLICT, "from",
+				"port %s belongs to no qube: nothing passes", port->name);
 		question->source = qube->address[family];
 		return qube->has[family] ||
 		       refuse(request, CONTROL_CONFLICT, "src", "qube %s has no IPv%u address",

@@ -141,7 +141,7 @@ write_workers(struct writer *writer)
 static const char *
 port_qube(const struct writer *writer, unsigned port)
 {
-	const struct policy_port *own = &writer->policy->ports[port];
+	const struct policy_port *own = policy_port_at(writer->policy, port);
 
 	return own->role != ROLE_UPLINK && own->qube < writer->policy->qube_count
 		       ? writer->policy->qubes[own->qube].name
@@ -157,6 +157,8 @@ write_port_counter(struct writer *writer, const char *name, const char *help, si
 	for (unsigned i = 0; i < dataplane->port_count; i++) {
 		uint64_t sum = 0;
 
+		if (dataplane_port(dataplane, i) == NULL)
+			continue;
 		for (unsigned worker = 0; worker < dataplane->worker_count; worker++)
 			sum += *(const uint64_t *)(const void
 					*)((const char *)&dataplane->workers[worker]->ports[i] +
@@ -172,8 +174,9 @@ write_ports(struct writer *writer)
 
 	family(writer, "port_up", "gauge", "whether a port has a link");
 	for (unsigned i = 0; i < dataplane->port_count; i++)
-		SAMPLE(writer, event_port_up(writer->daemon, i), "port", dataplane->ports[i].name,
-			"qube", port_qube(writer, i));
+		if (dataplane_port(dataplane, i) != NULL)
+			SAMPLE(writer, event_port_up(writer->daemon, i), "port",
+				dataplane->ports[i].name, "qube", port_qube(writer, i));
 	write_port_counter(writer, "port_rx_packets", "packets received from a port",
 		offsetof(struct port_counters, rx_packets));
 	write_port_counter(writer, "port_rx_bytes", "bytes received from a port",
@@ -185,13 +188,16 @@ write_ports(struct writer *writer)
 	family(writer, "port_rx_dropped", "counter",
 		"frames that a port has lost before sluice saw them");
 	for (unsigned i = 0; i < dataplane->port_count; i++)
-		SAMPLE(writer, dataplane->ports[i].rx_dropped, "port", dataplane->ports[i].name,
-			"qube", port_qube(writer, i));
+		if (dataplane_port(dataplane, i) != NULL)
+			SAMPLE(writer, dataplane->ports[i].rx_dropped, "port",
+				dataplane->ports[i].name, "qube", port_qube(writer, i));
 	family(writer, "port_drops", "counter",
 		"packets from a port by the reason for which they were dropped, if there were any");
 	for (unsigned i = 0; i < dataplane->port_count; i++) {
 		struct port_counters sum;
 
+		if (dataplane_port(dataplane, i) == NULL)
+			continue;
 		tally_port(dataplane, i, &sum);
 		for (unsigned reason = REASON_NONE + 1; reason < REASON_COUNT; reason++)
 			if (sum.drops[reason] != 0)

@@ -183,7 +183,7 @@ port_object(const struct daemon *daemon, unsigned index)
 	const struct dataplane *dataplane = daemon->dataplane;
 	const struct port *port = &dataplane->ports[index];
 	const struct conf_port *conf = conf_port_find(daemon->conf, port->name);
-	const struct policy_port *uplink = &daemon_policy(daemon)->ports[index];
+	const struct policy_port *uplink = policy_port_at(daemon_policy(daemon), index);
 	const uint8_t *mac = port->mac;
 	struct port_counters sum;
 	char device[256];
@@ -249,7 +249,7 @@ warnings_array(const struct daemon *daemon)
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < dataplane->port_count; i++)
-		if (!event_port_up(daemon, i))
+		if (dataplane_port(dataplane, i) != NULL && !event_port_up(daemon, i))
 			json_array_append_new(
 				array, json_sprintf("port %s is down", dataplane->ports[i].name));
 	for (unsigned i = 0; i < policy->qube_count; i++) {
@@ -289,7 +289,8 @@ ports_array(const struct daemon *daemon)
 	json_t *array = json_array();
 
 	for (unsigned i = 0; i < daemon->dataplane->port_count; i++)
-		json_array_append_new(array, port_object(daemon, i));
+		if (dataplane_port(daemon->dataplane, i) != NULL)
+			json_array_append_new(array, port_object(daemon, i));
 	return array;
 }
 

@@ -206,11 +206,11 @@ port_find(const struct policy *policy, const char *name, bool qube)
 {
 	for (uint16_t i = 0; name != NULL && i < policy->port_count; i++) {
 		const struct policy_port *port = &policy->ports[i];
+		const struct qube *own = policy_port_qube(policy, i);
 
-		if (!qube && strcmp(port->name, name) == 0)
+		if (!qube && port->role != ROLE_NONE && strcmp(port->name, name) == 0)
 			return i;
-		if (qube && port->role != ROLE_UPLINK &&
-			strcmp(policy->qubes[port->qube].name, name) == 0)
+		if (qube && own != NULL && strcmp(own->name, name) == 0)
 			return i;
 	}
 	return PORT_NONE;

@@ -148,7 +148,9 @@ packet_icmp_text(char text[PACKET_TEXT_SIZE], const struct packet_summary *summa
 static const char *
 port_name(const struct policy *policy, uint16_t port)
 {
-	return port < policy->port_count ? policy->ports[port].name : NULL;
+	const struct policy_port *own = policy_port_at(policy, port);
+
+	return own->role != ROLE_NONE ? own->name : NULL;
 }
 
 static void

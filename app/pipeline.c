@@ -19,6 +19,8 @@
 
 #include <rte_ether.h>
 
+#include "app/learn.h"
+#include "app/own_udp.h"
 #include "app/tap.h"
 #include "app/worker_call.h"
 #include "classifier/guard.h"
@@ -39,7 +41,7 @@ worker_drop(struct worker *worker, struct rte_mbuf *mbuf, enum reason reason)
 	enum answer answer = reasons[reason].answer;
 
 	packet->reason = (uint8_t)reason;
-	drop_note(&worker->notes[packet->in_port], worker->ports[packet->in_port].drops[reason],
+	drop_note(worker->notes[packet->in_port], worker->ports[packet->in_port].drops[reason],
 		packet, worker->now_ms);
 	worker->ports[packet->in_port].drops[reason]++;
 	/*
@@ -115,8 +117,24 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
 			hits_add(decision->target.forward->hits);
 		packet_of(mbuf)->flags |= PACKET_OPENED;
+		if (unlikely(flow_may_be_dns(packet_of(mbuf)->flow)))
+			learn_packet(worker, mbuf, packet_of(mbuf)->flow);
 	}
 	return reason;
+}
+
+/* End the flow of a packet, and let the packet open the one that it would open today. */
+static enum reason
+flow_begin_anew(struct worker *worker, struct rte_mbuf *mbuf, struct tracking *tracking)
+{
+	struct packet *packet = packet_of(mbuf);
+	struct decision decision;
+
+	open_end(worker, packet->flow);
+	packet->flow = NULL;
+	packet->rule = RULE_NONE;
+	decide_burst(worker, &mbuf, 1, &decision);
+	return open_decided(worker, mbuf, &decision, tracking);
 }
 
 /* The flow is from before the policy in force, and @p decision says what is to become of it. */
@@ -126,10 +144,17 @@ flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decisi
 {
 	struct flow *flow = packet_of(mbuf)->flow;
 
+	/* For the time being: see decide_about_flow. */
+	if (decision->reason == REASON_NO_ROUTE)
+		return REASON_NO_ROUTE;
 	if (decision->reason != REASON_NONE) {
 		tracking_close(worker, tracking);
+		if (flow_begins_anew(decision, packet_of(mbuf)))
+			return flow_begin_anew(worker, mbuf, tracking);
 		return refuse_flow(worker, mbuf);
 	}
+	if (!route_again(worker, flow))
+		return REASON_NO_ROUTE;
 	flow->generation = worker->policy->generation;
 	flow->rule = decision->rule;
 	return REASON_NONE;
@@ -155,7 +180,6 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 {
 	struct flow *flow = packet->flow;
 	uint32_t deadline_ms = flow->deadline_ms;
-	struct decision decision;
 
 	packet->reason = REASON_NONE;
 	packet->rule = flow->rule;
@@ -166,16 +190,14 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 			flow_sooner(worker->flows, flow);
 		if (unlikely((flow->flags & FLOW_HALF_OPEN) != 0 && !tcp_half_open(flow->state)))
 			open_established(worker, flow);
+		if (unlikely(flow_may_be_dns(flow)))
+			learn_packet(worker, mbuf, flow);
 		return REASON_NONE;
 	case TCP_IGNORE:
 		return REASON_NONE;
 	case TCP_REOPEN:
 		tracking_close(worker, tracking);
-		open_end(worker, flow);
-		packet->flow = NULL;
-		packet->rule = RULE_NONE;
-		decide_burst(worker, &mbuf, 1, &decision);
-		return open_decided(worker, mbuf, &decision, tracking);
+		return flow_begin_anew(worker, mbuf, tracking);
 	case TCP_OUT_OF_WINDOW:
 		return REASON_TCP_WINDOW;
 	case TCP_INVALID:
@@ -254,7 +276,8 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 			(decided >> i & 1) != 0, &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
-			worker_drop(worker, mbuf, reason);
+			if (reason != REASON_NO_FLOW || !own_udp_takes(worker, mbuf))
+				worker_drop(worker, mbuf, reason);
 			continue;
 		}
 		burst[tracking.passed++] = mbuf;
@@ -498,19 +521,38 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 	worker_flush(worker);
 }
 
-/* Once a second: make sure that the gateways still have the MAC we know. */
+/* Once a second: make sure that the gateways still have the MAC we know, and forget names. */
 static void
 service_neighbours(struct worker *worker)
 {
 	uint16_t uplink = worker->policy->uplink;
-	struct neighbour_table *neighbours = worker->dataplane->ports[uplink].neighbours;
+	struct neighbour_table *neighbours;
 
 	if (worker->index != 0 || !time_after_ms(worker->now_ms, worker->housekeeping_ms))
 		return;
 	worker->housekeeping_ms = worker->now_ms + 1000;
+	learn_service(worker);
+	neighbours = worker->dataplane->ports[uplink].neighbours;
 	for (uint16_t i = 0; i < NEIGHBOUR_PINNED; i++)
 		if (neighbour_should_confirm(neighbours, i, worker->now_ms))
 			local_solicit(worker, uplink, i);
+}
+
+/*
+ * Packets that were on their way to us when their port was taken away: nothing may be opened for
+ * them. Those of ports that are there still stay at the front.
+ */
+static unsigned
+gone_drop(struct worker *worker, struct rte_mbuf **burst, unsigned count)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		if (likely(worker->policy->ports[packet_of(burst[i])->in_port].role != ROLE_NONE))
+			burst[kept++] = burst[i];
+		else
+			worker_drop(worker, burst[i], REASON_PORT_GONE);
+	return kept;
 }
 
 /* Packets that other workers handed over: fragments, and packets of flows that are ours. */
@@ -584,9 +626,10 @@ dataplane_service(struct worker *worker, uint32_t now_ms)
 	unsigned handled;
 
 	worker->now_ms = now_ms;
-	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
 	handled = rte_ring_dequeue_burst(worker->handover, (void **)burst, BURST_MAX, NULL);
-	handed_over(worker, burst, handled);
+	/* After that: it must know all ports that these packets come from. */
+	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
+	handed_over(worker, burst, gone_drop(worker, burst, handled));
 	if (worker->held_count > 0)
 		handled += route_service(worker);
 	handled += flow_expire(worker->flows, now_ms, BURST_MAX, open_expired, worker);

@@ -41,6 +41,11 @@ struct port_ops {
 	int (*wait_arm)(struct port *port, bool arm);
 	/* Whether its device is there and has a link. Control thread. NULL: always. */
 	bool (*link_up)(const struct port *port);
+	/*
+	 * Whether no packet is left anywhere that lies in memory of the port: then it may be
+	 * closed. Asked when no worker receives from it or sends to it any more. NULL: always.
+	 */
+	bool (*is_idle)(const struct port *port);
 	void (*close)(struct port *port);
 };
 
@@ -51,8 +56,16 @@ struct port_setup {
 	const struct report *report;
 };
 
+enum port_state {
+	PORT_FREE,    /* nobody has this slot */
+	PORT_OPEN,    /* the port of the policy in force with that index, or of the next one */
+	PORT_LEAVING, /* of no policy any more; workers may not have forgotten it yet */
+};
+
 struct port {
-	const struct port_ops *ops;
+	/* control thread: rw. Workers never look at it: policies say what they may touch */
+	enum port_state state;
+	const struct port_ops *ops; /* NULL until it is opened */
 	char name[NAME_SIZE];
 	uint16_t index; /* in the policy's ports */
 	uint16_t owner; /* worker that receives from it */

@@ -200,7 +200,7 @@ refusal_log_take(struct refusal_log *log, const struct policy *policy, uint16_t 
 	struct refusal *last = NULL;
 	bool alike = true;
 
-	if (details[reason] == DETAIL_NOTHING || policy->ports[port].role == ROLE_UPLINK)
+	if (details[reason] == DETAIL_NOTHING || policy_port_at(policy, port)->qube == QUBE_NONE)
 		return;
 	for (unsigned i = 0; i < count; i++) {
 		struct packet_summary summary = seen[i].summary;
@@ -231,6 +231,11 @@ suppressed_tick(struct refusal_log *log, const struct policy *policy, unsigned p
 	if (suppressed->count == 0 ||
 		(suppressed->line_ms != 0 && now_ms - suppressed->line_ms < INTERVAL_MS))
 		return;
+	/* of a port that is not there any more */
+	if (policy_port_at(policy, port)->qube == QUBE_NONE) {
+		*suppressed = (struct suppressed){0};
+		return;
+	}
 	/* not before an interval is over in which there was nothing to say */
 	if (suppressed->line_ms == 0) {
 		suppressed->line_ms = now_ms;

@@ -550,7 +550,7 @@ burst_run(struct replay *replay)
 		service_all(replay, replay->burst_ms);
 		replay->burst_count = 0;
 	}
-	for (unsigned i = 0; i < dataplane->port_count; i++)
+	for (unsigned i = 0; dataplane_port(dataplane, i) != NULL; i++)
 		if (port_replay_flush(&dataplane->ports[i], sent_write, replay) < 0)
 			status = -ENOMEM;
 	verdict_flush(&replay->log);

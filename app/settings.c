@@ -128,6 +128,7 @@ sluice_keep(json_t *sections, const struct conf *conf)
 	set_text(fields, "idle", idle_modes[conf->idle]);
 	set_text(fields, "seccomp", seccomp_modes[conf->seccomp]);
 	set_tunable(fields, "flows", conf->flows, FLOWS_DEFAULT);
+	set_tunable(fields, "ports", conf->ports_max, PORTS_DEFAULT);
 	set_text(fields, "socket", conf->socket_path);
 	set_text(fields, "state-dir", conf->state_dir);
 	set_group(fields, "group", &conf->group);

@@ -135,8 +135,9 @@ struct writer {
 	const struct policy *policy;
 	uint32_t now_ms;
 	struct snapshot_header header;
-	uint16_t place[QUBES_MAX]; /* of each qube in the list, QUBE_NONE */
-	uint64_t left_out;         /* flows that no reader would take */
+	uint16_t place[QUBES_MAX];      /* of each qube in the list, QUBE_NONE */
+	uint16_t port_place[PORTS_MAX]; /* likewise, PORT_NONE */
+	uint64_t left_out;              /* flows that no reader would take */
 };
 
 static int
@@ -189,6 +190,13 @@ qube_place(const struct writer *writer, uint16_t qube)
 								     : QUBE_NONE;
 }
 
+static uint16_t
+port_place(const struct writer *writer, uint16_t port)
+{
+	return port < writer->policy->port_count && port < PORTS_MAX ? writer->port_place[port]
+								     : PORT_NONE;
+}
+
 /* The lists of ports and qubes. */
 static void
 write_names(struct writer *writer, const struct dataplane *dataplane)
@@ -204,6 +212,10 @@ write_names(struct writer *writer, const struct dataplane *dataplane)
 		const struct port *port = &dataplane->ports[i];
 		struct snapshot_port to = {.role = (uint8_t)from->role, .qube = QUBE_NONE};
 
+		writer->port_place[i] = PORT_NONE;
+		if (from->role == ROLE_NONE)
+			continue;
+		writer->port_place[i] = header->port_count;
 		memcpy(to.name, from->name, sizeof(to.name));
 		if (from->role != ROLE_UPLINK) {
 			uint64_t mac = neighbour_mac(port->neighbours, NEIGHBOUR_PEER, NULL);
@@ -234,6 +246,8 @@ flow_outlives(const struct writer *writer, const struct flow *flow)
 	return (flow->flags & (FLOW_REFUSED | FLOW_PERMISSION)) == 0 &&
 	       time_after_ms(flow->deadline_ms, writer->now_ms) &&
 	       qube_place(writer, flow->qube) != QUBE_NONE &&
+	       port_place(writer, flow->way[DIRECTION_ORIGINAL].port) != PORT_NONE &&
+	       port_place(writer, flow->way[DIRECTION_REPLY].port) != PORT_NONE &&
 	       generation >= writer->policy->qubes[flow->qube].since;
 }
 
@@ -250,7 +264,8 @@ write_flow(void *context, struct flow *flow)
 		.state = flow->state,
 		.flags = flow->flags & SNAPSHOT_FLAGS,
 		.remaining_ms = flow->deadline_ms - writer->now_ms,
-		.port = {flow->way[DIRECTION_ORIGINAL].port, flow->way[DIRECTION_REPLY].port},
+		.port = {port_place(writer, flow->way[DIRECTION_ORIGINAL].port),
+			port_place(writer, flow->way[DIRECTION_REPLY].port)},
 		.qube = writer->place[flow->qube],
 		.rule = flow->rule,
 	};

@@ -59,4 +59,6 @@ tally_take(const struct dataplane *dataplane, struct tally *tally)
 				tally->drops[reason] += worker->ports[port].drops[reason];
 		tally->flows += flow_count(worker->flows);
 	}
+	for (unsigned reason = 0; reason < REASON_COUNT; reason++)
+		tally->drops[reason] += dataplane->closed_drops[reason];
 }

@@ -105,7 +105,7 @@ stage_out(json_t *list, const struct policy *policy, const struct tap_record *re
 	const uint8_t *mac = record->next_mac;
 	char address[ADDRESS_TEXT_SIZE] = "the qube";
 
-	if (record->summary.out_port >= policy->port_count)
+	if (policy_port_at(policy, record->summary.out_port)->role == ROLE_NONE)
 		return;
 	json_array_append_new(
 		list, json_sprintf("out: %s", policy->ports[record->summary.out_port].name));
@@ -122,17 +122,16 @@ static json_t *
 stages_json(const struct policy *policy, const struct tap_record *record)
 {
 	const struct packet_summary *summary = &record->summary;
+	const struct qube *qube = policy_port_qube(policy, summary->in_port);
 	json_t *list = json_array();
 	char text[PACKET_TEXT_SIZE];
 	const char *rule = packet_rule_text(text, policy, summary);
 
 	stage_parse(list, summary);
-	if (summary->in_port < policy->port_count)
-		json_array_append_new(list,
-			policy->ports[summary->in_port].role != ROLE_UPLINK
-				? json_sprintf("guard: from qube %s",
-					  policy->qubes[policy->ports[summary->in_port].qube].name)
-				: json_string("guard: from beyond the uplink"));
+	if (qube != NULL)
+		json_array_append_new(list, json_sprintf("guard: from qube %s", qube->name));
+	else if (policy_port_at(policy, summary->in_port)->role == ROLE_UPLINK)
+		json_array_append_new(list, json_string("guard: from beyond the uplink"));
 	stage_flow(list, record);
 	if (rule != NULL)
 		json_array_append_new(list, json_sprintf("rule: %s", rule));

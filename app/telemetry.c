@@ -26,7 +26,8 @@ static int
 port_find(const struct dataplane *dataplane, const char *name)
 {
 	for (unsigned i = 0; i < dataplane->port_count; i++)
-		if (strcmp(dataplane->ports[i].name, name) == 0)
+		if (dataplane_port(dataplane, i) != NULL &&
+			strcmp(dataplane->ports[i].name, name) == 0)
 			return (int)i;
 	return -ENOENT;
 }

@@ -365,7 +365,7 @@ main(int argc, char **argv)
 		policy_build(conf, NULL, 0, &report, &policy) != 0 ||
 		dataplane_create(conf, policy, NULL, true, &report, &bench.dataplane) != 0)
 		fail("the data plane does not start");
-	for (unsigned i = 0; i < bench.dataplane->port_count; i++) {
+	for (unsigned i = 0; dataplane_port(bench.dataplane, i) != NULL; i++) {
 		struct port *port = &bench.dataplane->ports[i];
 
 		port->ops = &bench_ops;

@@ -335,7 +335,7 @@ main(int argc, char **argv)
 		POOL_ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
 	if (setup.pool == NULL)
 		fail("no memory for mbufs");
-	for (unsigned i = 0; i < dataplane->port_count; i++)
+	for (unsigned i = 0; i < conf->port_count; i++)
 		if (port_open(&dataplane->ports[i], &conf->ports[i], &setup) != 0)
 			fail("a port does not open");
 	remove_folder(folder, count);

@@ -301,6 +301,12 @@ guard_burst(const struct policy *policy, struct guard_port *port, struct rte_mbu
 	unsigned passed = 0;
 	unsigned failed = 0;
 
+	if (unlikely(policy_port->role != ROLE_UPLINK && policy_port->qube == QUBE_NONE)) {
+		port->special = false;
+		for (unsigned i = 0; i < count; i++)
+			packet_of(burst[i])->reason = REASON_PORT_GONE;
+		return 0;
+	}
 	if (policy_port->role != ROLE_UPLINK)
 		qube = &policy->qubes[policy_port->qube];
 	for (unsigned i = 0; i < count; i++) {

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <rte_common.h>
 
@@ -131,6 +132,15 @@ policy_resolver(const struct policy *policy, union address *destination)
 	return 0;
 }
 
+uint16_t
+policy_port_find(const struct policy *policy, const char *name)
+{
+	for (unsigned i = 0; i < policy->port_count; i++)
+		if (policy->ports[i].role != ROLE_NONE && strcmp(policy->ports[i].name, name) == 0)
+			return (uint16_t)i;
+	return PORT_NONE;
+}
+
 void
 policy_free(struct policy *policy)
 {
@@ -139,6 +149,8 @@ policy_free(struct policy *policy)
 	for (unsigned i = 0; i < policy->qube_count; i++)
 		rules_unref(policy->qubes[i].rules);
 	free(policy->qubes);
+	for (unsigned i = 0; policy->ports != NULL && i < policy->port_count; i++)
+		free(policy->ports[i].identity);
 	free(policy->ports);
 	free(policy->owners);
 	forward_table_free(policy->forwards);
@@ -167,6 +179,8 @@ rules_unref(struct rules *rules)
 	for (unsigned i = 0; rules->hits != NULL && i <= rules->ruleset.count; i++)
 		hits_unref(rules->hits[i]);
 	free(rules->hits);
+	free(rules->name_index);
+	names_unref(rules->names);
 	ruleset_clear(&rules->ruleset);
 	free(rules);
 }

@@ -14,6 +14,7 @@
 #include "classifier/budget.h"
 #include "classifier/forward.h"
 #include "classifier/hits.h"
+#include "classifier/names.h"
 #include "classifier/packet.h"
 
 #define QUBES_MAX 1000
@@ -37,6 +38,10 @@ struct rules {
 	   compiled, without ends and comments */
 	struct ruleset ruleset;
 	struct hits **hits; /* RULES_VALID: of each rule, and of the policy behind the last one */
+	/* NULL when no rule is for a name: the addresses of names, shared by all rules that the
+	   qube has had; and the names by their text */
+	struct names *names;
+	struct name_index *name_index;
 };
 
 /* Whose packets reach a UDP port that a qube has opened (RFC 4787 section 5). */
@@ -76,6 +81,7 @@ enum role {
 	ROLE_UPLINK,
 	ROLE_QUBE,
 	ROLE_HOST, /* our own kernel: a client like a qube, with the uplink's addresses */
+	ROLE_NONE, /* no port has this index */
 };
 
 /* How roles are written. */
@@ -85,11 +91,21 @@ extern const char *const role_names[];
 /* Whether the MSS option of TCP SYNs through a port is lowered (RFC 4459 section 3.2). */
 enum mss_clamp { MSS_CLAMP_OFF, MSS_CLAMP_MTU, MSS_CLAMP_FIXED };
 
+/*
+ * A port keeps its index as long as it is configured with the same name, device, role and qube:
+ * flows and packets on their way name it by that. Between and behind them lie unused indices, in
+ * role ROLE_NONE and with an empty name. An index that a port has lost belongs to nobody until the
+ * data plane has done with that port, and nothing may come from or go to it.
+ */
 struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
-	uint16_t qube; /* all but ROLE_UPLINK */
+	uint16_t qube; /* all but ROLE_UPLINK; QUBE_NONE: of nobody, and nothing passes */
 	bool mapped;   /* ROLE_QUBE: its addresses are exchanged, nat/mapped.h */
+	/* the generation in which this port got its index, or lost it if that is unused now */
+	uint32_t since;
+	/* what makes it this port, beside its name; control thread only, NULL for unused indices */
+	char *identity;
 	/* ROLE_UPLINK: our own address there, the on-link prefix, and the way to everything else */
 	bool has[FAMILIES];
 	union address address[FAMILIES];
@@ -98,6 +114,15 @@ struct policy_port {
 	union address gateway[FAMILIES];
 	enum mss_clamp mss_clamp;
 	uint16_t mss; /* MSS_CLAMP_FIXED: bytes of payload, whatever the family */
+};
+
+/*
+ * The data plane's places for ports, in which a policy may put new ones. Control thread: rw, and
+ * nobody else looks.
+ */
+struct port_slots {
+	unsigned count;
+	bool taken[PORTS_MAX]; /* by a port that is open, also one that is being closed */
 };
 
 /* Who owns an address on our side. */
@@ -116,8 +141,10 @@ struct policy {
 	   host as it is (classifier/configuring.h) */
 	bool configuring;
 	uint16_t host; /* with `configuring`: index of the host port */
+	/* as qube_count: every index that was ever given out may be looked up */
 	unsigned port_count;
 	struct policy_port *ports;
+	const struct port_slots *slots; /* NULL: there is room for every port */
 	/* one more than the greatest index of any snapshot so far, so that every index that was
 	   ever given out may be looked up */
 	unsigned qube_count;
@@ -155,6 +182,29 @@ int policy_index(struct policy *policy);
  * @return 1 translated, 0 not a virtual DNS address, -ENOENT no resolver is known
  */
 int policy_resolver(const struct policy *policy, union address *destination);
+
+/** The index of the port of that name, PORT_NONE if there is none. */
+uint16_t policy_port_find(const struct policy *policy, const char *name);
+
+/** A port by an index from outside of this snapshot: in role ROLE_NONE if there is none. */
+static inline const struct policy_port *
+policy_port_at(const struct policy *policy, unsigned index)
+{
+	static const struct policy_port none = {.role = ROLE_NONE, .qube = QUBE_NONE};
+
+	return index < policy->port_count ? &policy->ports[index] : &none;
+}
+
+/** The qube that lives on a port; NULL if none does. */
+static inline const struct qube *
+policy_port_qube(const struct policy *policy, unsigned index)
+{
+	const struct policy_port *port = policy_port_at(policy, index);
+
+	return port->role != ROLE_UPLINK && port->qube < policy->qube_count
+		       ? &policy->qubes[port->qube]
+		       : NULL;
+}
 
 /** Free a snapshot (NULL is fine) and drop its references to compiled rules. */
 void policy_free(struct policy *policy);

@@ -40,6 +40,7 @@ enum answer {
 	REASON(L4_CHECKSUM,	   "l4-checksum",	    SILENCE,	     "wrong TCP, UDP or ICMP checksum") \
 	REASON(TCP_FLAGS,	   "tcp-flags",		    SILENCE,	     "impossible combination of TCP flags") \
 	/* guard: who may send what on this port */ \
+	REASON(PORT_GONE,	   "port-gone",		    SILENCE,	     "came from a port that has been taken away, or that belongs to no qube") \
 	REASON(OTHER_MAC,	   "other-mac",		    SILENCE,	     "frame is addressed to another station") \
 	REASON(SOURCE_MAC,	   "source-mac",	    SILENCE,	     "source MAC is not the one assigned to the port") \
 	REASON(MAC_UNKNOWN,	   "mac-unknown",	    SILENCE,	     "the qube's MAC is not known yet: no valid ARP or neighbour solicitation seen") \

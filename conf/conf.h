@@ -44,6 +44,7 @@ void text_sanitise(char *text);
 #define FLOWS_MIN 1024u /* per worker */
 #define FLOWS_MAX 16777216u
 #define FLOWS_DEFAULT 262144u
+#define PORTS_DEFAULT 64u
 #define SOCKET_PATH_DEFAULT "/run/sluice/control.sock"
 #define STATE_DIR_DEFAULT "/var/lib/sluice"
 
@@ -85,6 +86,7 @@ struct conf_port {
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX];
 	enum settings settings; /* ROLE_UPLINK */
+	char resolv_conf[256];  /* SETTINGS_HOST: where resolvers are found, "": the usual places */
 	enum mss_clamp mss_clamp;
 	uint16_t mss;  /* MSS_CLAMP_FIXED: bytes */
 	unsigned line; /* of its section header */
@@ -161,6 +163,7 @@ struct conf {
 	unsigned workers;
 	bool workers_automatic; /* nobody said how many */
 	unsigned flows;         /* per worker */
+	unsigned ports_max;     /* open at once */
 	enum idle_mode idle;
 	enum seccomp_mode seccomp;
 	char *socket_path;

@@ -58,6 +58,10 @@ enum section_kind {
 		"flows per worker", \
 		.offset = offsetof(struct conf, flows), .min = FLOWS_MIN, .max = FLOWS_MAX, \
 		.without = "262144") \
+	KEY(SLUICE_PORTS, SLUICE, "ports", number_parse, \
+		"ports that may be open at once, those that come later included; at least those of the file", \
+		.offset = offsetof(struct conf, ports_max), .min = 1, .max = PORTS_MAX, \
+		.without = "64") \
 	KEY(SLUICE_SOCKET, SLUICE, "socket", socket_parse, \
 		"an absolute path of at most 107 bytes for the control socket", \
 		.without = SOCKET_PATH_DEFAULT) \
@@ -131,6 +135,9 @@ enum section_kind {
 	KEY(PORT_SETTINGS, PORT, "settings", settings_parse, \
 		"file, qubesdb or host: who says what addresses, gateways and resolvers the uplink has", \
 		.without = "file") \
+	KEY(PORT_RESOLV_CONF, PORT, "resolv-conf", resolv_conf_parse, \
+		"an absolute path of at most 255 bytes, for settings = host: where resolvers are found", \
+		.without = "/run/systemd/resolve/resolv.conf, or without that /etc/resolv.conf") \
 	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
 		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more", \
 		.without = "off") \

@@ -6,9 +6,10 @@
  * afterwards. Every qube has a struct rules, also one without rules, so that the data path asks for
  * a state and never for a pointer.
  *
- * What goes on from the snapshot before: a qube keeps its index, because flows, accounts and
- * bindings know it by that and by nothing else; and rules that say the same as before are shared,
- * because compiling them is the one thing here that takes time. So a reload costs what it changes.
+ * What goes on from the snapshot before: a qube keeps its index, and so does a port, because flows,
+ * accounts and bindings know them by that and by nothing else; and rules that say the same as
+ * before are shared, because compiling them is the one thing here that takes time. So a reload
+ * costs what it changes.
  *
  * Two marks tell the data path what became of a flow's qube. `since` says that the index belongs to
  * somebody else now, or to nobody. `generation` says that what a flow may do has to be asked again.
@@ -34,11 +35,13 @@ struct build {
 	const struct policy *previous; /* NULL for the first */
 	const struct report *report;
 	struct policy *policy;
-	uint16_t *index;          /* of every qube of `conf` in `policy` */
-	struct name_table before; /* qubes of `previous` */
-	struct name_table now;    /* qubes of `policy` */
-	struct name_table ports;  /* ports of `conf`, by their qube */
-	struct rules *none;       /* what unused indices share */
+	uint16_t *index;                /* of every qube of `conf` in `policy` */
+	uint16_t *port_index;           /* and of every port */
+	struct name_table before;       /* qubes of `previous` */
+	struct name_table now;          /* qubes of `policy` */
+	struct name_table ports;        /* ports of `policy`, by their qube */
+	struct name_table ports_before; /* ports of `previous` */
+	struct rules *none;             /* what unused indices share */
 };
 
 static bool
@@ -82,6 +85,7 @@ ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset, uint64_t now_s
 		*rule = ruleset->rules[i];
 		rule->expire_s = 0;
 		rule->comment = NULL;
+		rule->name_id = 0;
 		if (rule->name != NULL && (rule->name = strdup(rule->name)) == NULL)
 			return -ENOMEM;
 		copy->count++;
@@ -135,6 +139,104 @@ hits_fill(struct rules *rules, const struct rules *before)
 	return rules->hits[count] != NULL ? error : -ENOMEM;
 }
 
+/* The number that a name had in the rules before; 0 if it had none. */
+static uint16_t
+name_before(const struct rules *before, const char *name)
+{
+	return before != NULL && before->name_index != NULL
+		       ? name_index_find(before->name_index, name)
+		       : 0;
+}
+
+/* Give names that are new a number. @return false when all numbers have been given out */
+static bool
+names_number_all(struct rules *rules, const struct rules *before, struct name_table *seen,
+	unsigned *left_out)
+{
+	struct ruleset *ruleset = &rules->ruleset;
+	unsigned count = 0;
+
+	*left_out = 0;
+	for (unsigned i = 0; i < ruleset->count; i++) {
+		struct rule *rule = &ruleset->rules[i];
+		uint16_t first;
+
+		rule->name_id = 0;
+		if (rule->destination != DESTINATION_NAME || !name_is_sound(rule->name))
+			continue;
+		first = name_table_find(seen, rule->name);
+		if (first != UINT16_MAX) {
+			rule->name_id = ruleset->rules[first].name_id;
+			continue;
+		}
+		if (count == QUBE_NAMES_MAX) {
+			(*left_out)++;
+			continue;
+		}
+		count++;
+		name_table_add(seen, rule->name, (uint16_t)i);
+		rule->name_id = name_before(before, rule->name);
+		if (rule->name_id == 0)
+			rule->name_id = names_number(rules->names);
+		if (rule->name_id == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The same, which ends with a new table of addresses if there must be one. */
+static int
+names_number_rules(struct rules *rules, const struct rules *before, unsigned *left_out)
+{
+	struct name_table seen;
+
+	if (before != NULL && before->names != NULL) {
+		bool done;
+
+		if (name_table_create(&seen, rules->ruleset.count) != 0)
+			return -ENOMEM;
+		rules->names = names_ref(before->names);
+		done = names_number_all(rules, before, &seen, left_out);
+		name_table_free(&seen);
+		if (done)
+			return 0;
+		names_unref(rules->names);
+	}
+	rules->names = names_new();
+	if (rules->names == NULL || name_table_create(&seen, rules->ruleset.count) != 0)
+		return -ENOMEM;
+	names_number_all(rules, NULL, &seen, left_out);
+	name_table_free(&seen);
+	return 0;
+}
+
+/*
+ * Give the names of rules their numbers, and the qube a table of addresses. Names that stay keep
+ * both: what is known of them is known to the new rules as well.
+ */
+static int
+names_fill(const struct build *build, const char *qube, struct rules *rules,
+	const struct rules *before)
+{
+	unsigned left_out;
+	bool any = false;
+
+	for (unsigned i = 0; i < rules->ruleset.count; i++)
+		any = any || rules->ruleset.rules[i].destination == DESTINATION_NAME;
+	if (!any)
+		return 0;
+	if (names_number_rules(rules, before, &left_out) != 0)
+		return -ENOMEM;
+	if (left_out != 0)
+		report_line(build->report,
+			"qube %s: %u rules with names match nothing: there are %d names before "
+			"them, "
+			"and no more are allowed",
+			qube, left_out, QUBE_NAMES_MAX);
+	rules->name_index = name_index_new(&rules->ruleset);
+	return rules->name_index != NULL ? 0 : -ENOMEM;
+}
+
 /* @param out NULL without memory for the bookkeeping; RULES_BAD when the compiler refuses */
 static int
 rules_compile(const struct build *build, const struct conf_qube *qube, const struct ruleset *wanted,
@@ -149,6 +251,8 @@ rules_compile(const struct build *build, const struct conf_qube *qube, const str
 	error = ruleset_copy(&rules->ruleset, wanted, build->now_s);
 	if (error == 0)
 		error = hits_fill(rules, before);
+	if (error == 0)
+		error = names_fill(build, qube->name, rules, before);
 	if (error != 0)
 		return error;
 	build->policy->compiled++;
@@ -201,27 +305,171 @@ names_enter(struct build *build)
 
 	if (name_table_create(&build->before, before) != 0 ||
 		name_table_create(&build->now, conf->qube_count) != 0 ||
-		name_table_create(&build->ports, conf->port_count) != 0)
+		name_table_create(&build->ports, conf->port_count) != 0 ||
+		name_table_create(
+			&build->ports_before, previous != NULL ? previous->port_count : 0) != 0)
 		return -ENOMEM;
 	for (unsigned i = 0; i < before; i++)
 		if (previous->qubes[i].name[0] != '\0')
 			name_table_add(&build->before, previous->qubes[i].name, (uint16_t)i);
-	for (unsigned i = 0; i < conf->port_count; i++)
-		if (conf->ports[i].role != ROLE_UPLINK)
-			name_table_add(&build->ports, conf->ports[i].qube, (uint16_t)i);
+	for (unsigned i = 0; previous != NULL && i < previous->port_count; i++)
+		if (previous->ports[i].role != ROLE_NONE)
+			name_table_add(&build->ports_before, previous->ports[i].name, (uint16_t)i);
 	return 0;
 }
 _Static_assert(PORT_NONE == UINT16_MAX && QUBE_NONE == UINT16_MAX,
 	"what is not in a table of names is none");
 
+/* Ports. */
+
+/*
+ * What a port must have in common with one before to be the same one. Its qube belongs to that:
+ * flows, and the neighbour that was learned there, are its old qube's.
+ */
+static int
+identity_text(const struct conf_port *port, char **text)
+{
+	static const char *const kinds[] = {
+		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+		[DEVICE_TAP] = "tap"};
+
+	if (asprintf(text, "%s:%s %s", kinds[port->device],
+		    port->argument != NULL ? port->argument : "",
+		    port->role != ROLE_UPLINK ? port->qube : "") >= 0)
+		return 0;
+	*text = NULL;
+	return -ENOMEM;
+}
+
+/* The port of the snapshot before that @p from still is; NULL for a new one. */
+static const struct policy_port *
+port_before(const struct build *build, const struct conf_port *from, const char *identity)
+{
+	uint16_t index = name_table_find(&build->ports_before, from->name);
+	const struct policy_port *port = index != PORT_NONE ? &build->previous->ports[index] : NULL;
+
+	return port != NULL && port->role == from->role && port->identity != NULL &&
+			       strcmp(port->identity, identity) == 0
+		       ? port
+		       : NULL;
+}
+
+/* Whether a new port may have an index: not as long as anybody may know another one by it. */
+static bool
+index_is_free(const struct build *build, unsigned index)
+{
+	const struct policy *previous = build->previous;
+
+	if (build->policy->ports[index].role != ROLE_NONE)
+		return false;
+	return previous == NULL ||
+	       (policy_port_at(previous, index)->role == ROLE_NONE &&
+		       (previous->slots == NULL || !previous->slots->taken[index]));
+}
+
+/* @param most indices there are */
+static int
+port_new_index(struct build *build, const struct conf_port *from, unsigned most, unsigned *lowest)
+{
+	const struct port_slots *slots = build->policy->slots;
+	unsigned leaving = 0;
+
+	while (*lowest < most && !index_is_free(build, *lowest))
+		(*lowest)++;
+	if (*lowest < most)
+		return 0;
+	for (unsigned i = 0; slots != NULL && i < slots->count; i++)
+		leaving += slots->taken[i] && policy_port_at(build->previous, i)->role == ROLE_NONE;
+	report_line(build->report,
+		"%s:%u: [port %s]: there is no room for one more, %u is the most ([sluice] ports) "
+		"and %u are still being closed",
+		build->conf->path, from->line, from->name, most, leaving);
+	return -E2BIG;
+}
+
+/* Indices of all ports: those they had, else the lowest that are free. */
+static int
+port_indices_assign(struct build *build, unsigned most)
+{
+	const struct conf *conf = build->conf;
+	struct policy *policy = build->policy;
+	const struct policy *previous = build->previous;
+	unsigned lowest = 0;
+	int error = 0;
+
+	for (unsigned i = 0; i < conf->port_count && error == 0; i++) {
+		const struct policy_port *before;
+		char *identity = NULL;
+
+		error = identity_text(&conf->ports[i], &identity);
+		if (error != 0)
+			break;
+		before = port_before(build, &conf->ports[i], identity);
+		build->port_index[i] = PORT_NONE;
+		if (before == NULL) {
+			free(identity);
+			continue;
+		}
+		build->port_index[i] = (uint16_t)(before - previous->ports);
+		policy->ports[build->port_index[i]].role = conf->ports[i].role;
+		policy->ports[build->port_index[i]].since = before->since;
+		policy->ports[build->port_index[i]].identity = identity;
+	}
+	for (unsigned i = 0; i < conf->port_count && error == 0; i++) {
+		if (build->port_index[i] != PORT_NONE)
+			continue;
+		error = port_new_index(build, &conf->ports[i], most, &lowest);
+		if (error != 0)
+			break;
+		build->port_index[i] = (uint16_t)lowest;
+		policy->ports[lowest].role = conf->ports[i].role;
+		error = identity_text(&conf->ports[i], &policy->ports[lowest].identity);
+		policy->port_count = RTE_MAX(policy->port_count, lowest + 1);
+	}
+	return error;
+}
+
+/* As for qubes, the array never becomes shorter. */
+static int
+ports_place(struct build *build)
+{
+	const struct conf *conf = build->conf;
+	struct policy *policy = build->policy;
+	const struct policy *previous = build->previous;
+	unsigned before = previous != NULL ? previous->port_count : 0;
+	unsigned most = before + conf->port_count;
+	int error;
+
+	policy->slots = previous != NULL ? previous->slots : NULL;
+	if (policy->slots != NULL)
+		most = RTE_MAX(before, policy->slots->count);
+	policy->ports = calloc(most + 1, sizeof(*policy->ports));
+	build->port_index = calloc(conf->port_count + 1, sizeof(*build->port_index));
+	if (policy->ports == NULL || build->port_index == NULL)
+		return -ENOMEM;
+	policy->port_count = before;
+	for (unsigned i = 0; i < most; i++) {
+		const struct policy_port *port =
+			previous != NULL ? policy_port_at(previous, i) : NULL;
+
+		policy->ports[i].role = ROLE_NONE;
+		policy->ports[i].qube = QUBE_NONE;
+		policy->ports[i].since =
+			port != NULL && port->role == ROLE_NONE ? port->since : policy->generation;
+	}
+	error = port_indices_assign(build, most);
+	for (unsigned i = 0; error == 0 && i < conf->port_count; i++)
+		if (conf->ports[i].role != ROLE_UPLINK && conf->ports[i].qube[0] != '\0')
+			name_table_add(&build->ports, conf->ports[i].qube, build->port_index[i]);
+	return error;
+}
+
 static void
 port_fill(struct policy_port *port, const struct build *build, const struct conf_port *from)
 {
 	memcpy(port->name, from->name, sizeof(port->name));
-	port->role = from->role;
 	port->mss_clamp = from->mss_clamp;
 	port->mss = from->mss;
-	port->qube = QUBE_NONE;
 	if (from->role != ROLE_UPLINK) {
 		port->qube = name_table_find(&build->now, from->qube);
 		port->mapped = from->role == ROLE_QUBE && port->qube != QUBE_NONE &&
@@ -260,10 +508,10 @@ ports_fill(const struct build *build)
 	for (unsigned i = 0; i < conf->port_count; i++) {
 		const struct conf_port *from = &conf->ports[i];
 
-		port_fill(&policy->ports[policy->port_count++], build, from);
+		port_fill(&policy->ports[build->port_index[i]], build, from);
 		if (from->role != ROLE_UPLINK)
 			continue;
-		policy->uplink = (uint16_t)i;
+		policy->uplink = build->port_index[i];
 		configuring = from->settings == SETTINGS_HOST;
 		policy->resolver_count = from->resolver_count;
 		memcpy(policy->resolver, from->resolver, sizeof(policy->resolver));
@@ -534,7 +782,9 @@ uplink_same(const struct policy *policy, const struct policy *previous)
 {
 	const struct policy_port *a, *b;
 
-	if (policy->uplink != previous->uplink)
+	if (policy->uplink != previous->uplink ||
+		(policy->uplink != PORT_NONE && policy->ports[policy->uplink].since !=
+							previous->ports[previous->uplink].since))
 		return false;
 	if (policy->uplink == PORT_NONE)
 		return true;
@@ -669,12 +919,13 @@ policy_fill(struct build *build)
 	memcpy(policy->gateway, conf->gateway, sizeof(policy->gateway));
 	policy->virtual_dns_count = conf->virtual_dns_count;
 	memcpy(policy->virtual_dns, conf->virtual_dns, sizeof(policy->virtual_dns));
-	policy->ports = calloc(conf->port_count + 1, sizeof(*policy->ports));
 	policy->timeouts = malloc(sizeof(*policy->timeouts));
-	if (policy->ports == NULL || policy->timeouts == NULL)
+	if (policy->timeouts == NULL)
 		return -ENOMEM;
 	*policy->timeouts = conf->timeouts;
 	error = names_enter(build);
+	if (error == 0)
+		error = ports_place(build);
 	if (error == 0)
 		error = qubes_fill(build);
 	if (error != 0)
@@ -723,9 +974,15 @@ policy_build_changed(const struct conf *conf, const struct changes *changes,
 		error = policy_fill(&build);
 	rules_unref(build.none);
 	free(build.index);
+	free(build.port_index);
 	name_table_free(&build.before);
 	name_table_free(&build.now);
 	name_table_free(&build.ports);
+	name_table_free(&build.ports_before);
+	if (error == -E2BIG) {
+		policy_free(build.policy);
+		return error;
+	}
 	if (error != 0) {
 		report_line(report, "%s: %s", conf->path, error_reason(error));
 		policy_free(build.policy);

@@ -108,6 +108,21 @@ sluice_compare(struct reload *reload)
 		running->telemetry ? "yes" : "no", wanted->telemetry ? "yes" : "no");
 }
 
+/* Whom to follow is decided when sluiced starts. */
+static void
+sources_compare(struct reload *reload)
+{
+	const struct conf *running = reload->running, *wanted = reload->wanted;
+
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB,
+		running->qubesdb_path != NULL ? running->qubesdb_path : "none",
+		wanted->qubesdb_path != NULL ? wanted->qubesdb_path : "none");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB_FORWARDS,
+		running->qubesdb_forwards ? "yes" : "no", wanted->qubesdb_forwards ? "yes" : "no");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_XENSTORE,
+		running->xenstore ? "yes" : "no", wanted->xenstore ? "yes" : "no");
+}
+
 /* An address that may be absent. @param link NULL, or the network whose length belongs to it */
 static const char *
 address_text(char text[VALUE_SIZE], bool has, enum family family, const union address *address,
@@ -143,8 +158,9 @@ static void
 device_compare(
 	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
-	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
+		[DEVICE_PCI] = "pci",
+		[DEVICE_DPDK] = "dpdk",
 		[DEVICE_TAP] = "tap"};
 	char *old = NULL, *new = NULL;
 
@@ -212,26 +228,6 @@ qube_compare(struct reload *reload, const char *name)
 }
 
 static void
-uplink_compare(
-	struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
-{
-	char old[VALUE_SIZE], new[VALUE_SIZE];
-
-	for (unsigned family = 0; family < FAMILIES; family++) {
-		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_ADDRESS + family,
-			address_text(old, running->has[family], family, &running->address[family],
-				&running->link[family]),
-			address_text(new, wanted->has[family], family, &wanted->address[family],
-				&wanted->link[family]));
-		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_GATEWAY + family,
-			address_text(old, running->has_gateway[family], family,
-				&running->gateway[family], NULL),
-			address_text(new, wanted->has_gateway[family], family,
-				&wanted->gateway[family], NULL));
-	}
-}
-
-static void
 port_compare(struct reload *reload, const struct conf_port *running, const struct conf_port *wanted)
 {
 	device_compare(reload, running, wanted);
@@ -240,8 +236,8 @@ port_compare(struct reload *reload, const struct conf_port *running, const struc
 	if (running->role != wanted->role)
 		return;
 	if (wanted->role == ROLE_UPLINK)
-		uplink_compare(reload, running, wanted);
-	else if (strcmp(running->qube, wanted->qube) == 0)
+		return; /* its addresses and gateways change with the policy */
+	if (strcmp(running->qube, wanted->qube) == 0)
 		qube_compare(reload, wanted->qube);
 	else
 		value_compare(reload, SECTION_PORT, wanted->name, KEY_PORT_QUBE, running->qube,
@@ -291,6 +287,7 @@ conf_reload_check(
 	struct reload reload = {.running = running, .wanted = wanted, .report = report};
 
 	sluice_compare(&reload);
+	sources_compare(&reload);
 	gateway_compare(&reload);
 	ports_compare(&reload);
 	return reload.differences == 0 ? 0 : -EBUSY;

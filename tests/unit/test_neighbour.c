@@ -35,8 +35,8 @@ test_pinned(void)
 	neighbour_learn(table, FAMILY_IPV4, MAC, 0);
 	CU_ASSERT_EQUAL(neighbour_state(table, FAMILY_IPV4), NEIGHBOUR_EMPTY);
 	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), 0);
-	neighbour_pin(table, FAMILY_IPV4, &router);
-	neighbour_pin(table, FAMILY_IPV6, &router6);
+	neighbour_pin(table, FAMILY_IPV4, &router, 0);
+	neighbour_pin(table, FAMILY_IPV6, &router6, 0);
 	CU_ASSERT_EQUAL(neighbour_index(table, FAMILY_IPV4, &router, 0), FAMILY_IPV4);
 	CU_ASSERT_EQUAL(neighbour_index(table, FAMILY_IPV6, &router6, 0), FAMILY_IPV6);
 	CU_ASSERT_EQUAL(neighbour_address(table, FAMILY_IPV6, &found), FAMILY_IPV6);
@@ -143,7 +143,7 @@ test_automatic(void)
 	CU_ASSERT_EQUAL(memcmp(bytes, "\x02\x01\x01\x02\x03\x04\0\0", 8), 0);
 	CU_ASSERT_FALSE(neighbour_should_confirm(table, index, 1000000));
 	/* a qube teaches its MAC itself */
-	neighbour_pin(vif, NEIGHBOUR_PEER, &address);
+	neighbour_pin(vif, NEIGHBOUR_PEER, &address, 0);
 	CU_ASSERT_EQUAL(neighbour_mac(vif, NEIGHBOUR_PEER, NULL), 0);
 	neighbour_table_free(table);
 	neighbour_table_free(vif);
@@ -204,7 +204,7 @@ test_ask_after_weeks(void)
 		struct neighbour_table *table = neighbour_table_create(8, false);
 		union address address = host(7);
 
-		neighbour_pin(table, FAMILY_IPV4, &address);
+		neighbour_pin(table, FAMILY_IPV4, &address, 0);
 		CU_ASSERT_TRUE(neighbour_should_ask(table, FAMILY_IPV4, later));
 		/* a worker whose clock is a little behind does not ask again */
 		CU_ASSERT_FALSE(neighbour_should_ask(table, FAMILY_IPV4, later - 1));
@@ -223,7 +223,7 @@ test_confirm(void)
 	struct neighbour_table *table = neighbour_table_create(8, false);
 	union address address = host(7);
 
-	neighbour_pin(table, FAMILY_IPV4, &address);
+	neighbour_pin(table, FAMILY_IPV4, &address, 0);
 	CU_ASSERT_FALSE(neighbour_should_confirm(table, FAMILY_IPV4, 50000)); /* not known */
 	CU_ASSERT(neighbour_confirm_due_ms(table, FAMILY_IPV4, 50000) > 0);
 	neighbour_learn(table, FAMILY_IPV4, MAC, 1000);
@@ -364,7 +364,7 @@ test_race_for_the_turn(void)
 
 	for (unsigned round = 0; round < 10; round++) {
 		race_table = neighbour_table_create(0, false);
-		neighbour_pin(race_table, FAMILY_IPV4, &address);
+		neighbour_pin(race_table, FAMILY_IPV4, &address, 0);
 		atomic_store(&race_turns, 0);
 		for (unsigned i = 0; i < 4; i++)
 			pthread_create(&threads[i], NULL, race_ask, NULL);
