@@ -16,16 +16,16 @@ world_require curl dig dnsmasq nc ping tcpdump udhcpc
 # A DHCP server and resolver on the uplink, which is in one network or another.
 network_start() {
     local network=$1 address=$2
-    in_uplink ip address flush dev eth0
+    in_uplink ip -4 address flush dev eth0
     in_uplink ip address add "$network.1/24" dev eth0
-    in_uplink ip -6 address add "$HOST6/64" dev eth0
     in_background "$WORLD/dnsmasq.$network.log" ip netns exec "$WORLD_NAME-up" dnsmasq \
         --keep-in-foreground --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
         --user=root --interface=eth0 --bind-interfaces --no-ping --log-dhcp --log-facility=- \
         --dhcp-leasefile="$WORLD/leases.$network" --dhcp-authoritative \
         --dhcp-range="$address,$address,255.255.255.0,120" \
         --dhcp-option=option:router,"$network.1" --dhcp-option=option:dns-server,"$network.1" \
-        --address="/where.test/$network.1"
+        --address="/where.test/$network.1" \
+        --enable-ra --dhcp-range="${HOST6%2},ra-only" --ra-param=eth0,30,120
     network_pid=${WORLD_PIDS[-1]}
 }
 
@@ -98,6 +98,8 @@ sluice_configure \
     '[forward proxy]' 'forwardtype = internal' 'proto = tcp' 'srcports = 8082' 'qube = self'
 sed -i -e "/^\\[port uplink\\]/,/^\\[/{/^address\|^gateway\|^dns/d}" \
     -e "/^\\[port uplink\\]\$/a settings = host\nresolv-conf = $WORLD/resolv.conf" "$WORLD/sluice.conf"
+# the host asks for IPv6 routers as hosts do
+in_firewall sysctl -qw net.ipv6.conf.default.router_solicitations=3
 client_script
 network_start "$FIRST" "$FIRST.77"
 in_background "$WORLD/web.log" ip netns exec "$WORLD_NAME-up" "$PYTHON" -m http.server 80 \
@@ -120,6 +122,10 @@ wait_for 10 "the resolver" in_qube work dig +time=1 +tries=1 +short @"${VIRTUAL_
     fail "the virtual resolver is not the one of the lease"
 in_qube work curl -sS -m 5 -o /dev/null "http://$FIRST.1/" || fail "a qube does not get out"
 ok "a qube gets out, and its resolver is the one of the lease"
+
+wait_for 15 "IPv6" in_qube work ping -6 -c 1 -W 1 "$HOST6"
+in_firewall ping -6 -c 1 -W 2 "$HOST6" >/dev/null || fail "the host does not reach anybody by IPv6"
+ok "the host has found an IPv6 router, and the uplink has its address"
 
 # --- the host's own programs
 in_firewall ping -c 2 -i 0.2 -W 2 "$FIRST.1" >/dev/null || fail "the host's ping"
@@ -157,8 +163,10 @@ in_uplink "$PYTHON" "$WORLD_ROOT/tests/smoke/host_forge.py" eth0 \
     "$(in_firewall cat /sys/class/net/$TAP/address)" "$FIRST.1" "$FIRST.77" \
     >"$WORLD/forged" 2>/dev/null
 capture_stop "$capture_pid"
-[[ $(captured unsolicited) == 0 ]] ||
-    fail "unsolicited: $(tcpdump -n -r "$WORLD/unsolicited.pcap" 2>/dev/null)"
+# but for what the real router says by itself
+nobody="not (icmp6 and not (src host fe80::99 or src host fd00:50::2))"
+[[ $(captured unsolicited "$nobody") == 0 ]] ||
+    fail "unsolicited: $(tcpdump -n -r "$WORLD/unsolicited.pcap" "$nobody" 2>/dev/null)"
 (($(cat "$WORLD/forged") > 10)) || fail "nothing was forged"
 ok "$(cat "$WORLD/forged") frames that nobody asked for: none reached the host"
 
