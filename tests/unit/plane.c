@@ -304,7 +304,7 @@ plane_waiting(const struct plane *plane, uint16_t port)
 void
 plane_forget(struct plane *plane)
 {
-	for (uint16_t port = 0; port < (uint16_t)PLANE_PORTS; port++)
+	for (uint16_t port = 0; port < (uint16_t)PLANE_ALL; port++)
 		while (plane_next(plane, port) != NULL)
 			;
 }

@@ -17,7 +17,14 @@
 #include "conf/live.h"
 #include "tests/unit/frames.h"
 
-enum plane_port { PLANE_UPLINK, PLANE_WORK, PLANE_PERSONAL, PLANE_HOST, PLANE_PORTS };
+enum plane_port {
+	PLANE_UPLINK,
+	PLANE_WORK,
+	PLANE_PERSONAL,
+	PLANE_PORTS,
+	PLANE_HOST = PLANE_PORTS, /* only if it is wanted */
+	PLANE_ALL
+};
 
 #define PLANE_WORK_ADDRESS "10.137.0.16"
 #define PLANE_WORK_ADDRESS6 "fd09::10"
@@ -68,7 +75,7 @@ struct plane {
 	unsigned mbufs; /* free ones at the start */
 	uint32_t now_ms;
 	uint64_t received;
-	struct sent *sent[PLANE_PORTS]; /* oldest first */
+	struct sent *sent[PLANE_ALL]; /* oldest first */
 	/* instead of keeping what leaves, for the fuzzer; the frame is freed after it */
 	void (*watch)(struct plane *plane, const struct port *port, const struct rte_mbuf *mbuf);
 	void *watch_context;

@@ -128,7 +128,7 @@ talk_expect_error(struct plane *plane, uint16_t port, uint8_t type, uint8_t code
 static inline void
 talk_expect_silence(struct plane *plane)
 {
-	for (uint16_t port = 0; port < PLANE_PORTS; port++) {
+	for (uint16_t port = 0; port < PLANE_ALL; port++) {
 		CU_ASSERT_EQUAL(plane_waiting(plane, port), 0);
 		if (plane_waiting(plane, port) != 0)
 			printf("\n    port %u: %u frames nobody expects\n", port,
