@@ -54,9 +54,9 @@ struct plane_options {
 	const char *more; /* more sections */
 	/* the uplink's addresses come from elsewhere: NULL: they are those above */
 	const struct live_uplink *uplink;
-	bool host; /* there is a port of our own kernel, which configures the uplink */
-	bool automatic;   /* neighbours resolve by themselves */
-	bool no_mac;      /* the qubes' MACs are to be learned */
+	bool host;      /* there is a port of our own kernel, which configures the uplink */
+	bool automatic; /* neighbours resolve by themselves */
+	bool no_mac;    /* the qubes' MACs are to be learned */
 	bool no_resolver;
 };
 
