@@ -475,8 +475,6 @@ socket_open(const struct sockaddr_un *address, const struct conf *conf)
 	umask(mask);
 	if (error == 0)
 		error = socket_permit(address->sun_path, conf);
-	if (error == 0 && listen(fd, BACKLOG) != 0)
-		error = -errno;
 	if (error == 0)
 		return fd;
 	if (fd >= 0)
@@ -487,16 +485,10 @@ socket_open(const struct sockaddr_un *address, const struct conf *conf)
 static int
 events_open(struct control *control, struct event_base *base)
 {
-	const struct timeval second = {.tv_sec = 1};
-
 	control->accept_event =
 		event_new(base, control->fd, EV_READ | EV_PERSIST, control_accept, control);
 	control->second = event_new(base, -1, EV_PERSIST, look, control);
-	return control->accept_event != NULL && control->second != NULL &&
-			       event_add(control->accept_event, NULL) == 0 &&
-			       event_add(control->second, &second) == 0
-		       ? 0
-		       : -ENOMEM;
+	return control->accept_event != NULL && control->second != NULL ? 0 : -ENOMEM;
 }
 
 void
@@ -551,6 +543,22 @@ control_open(const char *path, struct event_base *base, struct daemon *daemon,
 	}
 	*out = control;
 	return 0;
+}
+
+int
+control_serve(struct control *control, const struct report *report)
+{
+	const struct timeval second = {.tv_sec = 1};
+	int error = 0;
+
+	if (listen(control->fd, BACKLOG) != 0)
+		error = -errno;
+	else if (event_add(control->accept_event, NULL) != 0 ||
+		 event_add(control->second, &second) != 0)
+		error = -ENOMEM;
+	if (error != 0)
+		report_line(report, "%s: cannot listen: %s", control->path, strerror(-error));
+	return error;
 }
 
 void

@@ -13,11 +13,14 @@
 void control_prepare(const struct conf *conf);
 
 /**
- * Listen on @p path, for root and the groups of the configuration.
+ * Make the socket @p path, for root and the groups of the configuration. Nobody is answered yet.
  * @return 0 or -errno, reported: -EADDRINUSE when somebody answers there already
  */
 int control_open(const char *path, struct event_base *base, struct daemon *daemon,
 	const struct report *report, struct control **out);
+
+/** Listen. @return 0 or -errno, reported */
+int control_serve(struct control *control, const struct report *report);
 
 /** Close all connections and remove the socket. */
 void control_close(struct control *control);

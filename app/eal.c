@@ -150,11 +150,16 @@ eal_start(const char *program, const struct conf *conf, bool offline, const stru
 	} else {
 		arguments[count++] = "--no-telemetry";
 	}
+	snprintf(memory, sizeof(memory), "%u", needed_mib);
 	if (huge_mib >= needed_mib) {
 		arguments[count++] = "--in-memory";
+		/* All of it now: physical addresses cannot be asked for later, see privilege.h */
+		if (pci) {
+			arguments[count++] = "-m";
+			arguments[count++] = memory;
+		}
 	} else {
 		/* EAL takes --no-huge and --in-memory for opposites */
-		snprintf(memory, sizeof(memory), "%u", needed_mib);
 		arguments[count++] = "--no-huge";
 		arguments[count++] = "-m";
 		arguments[count++] = memory;

@@ -35,6 +35,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_ip.h>
+#include <rte_log.h>
 #include <rte_malloc.h>
 #include <rte_spinlock.h>
 #include <rte_tcp.h>
@@ -142,14 +143,20 @@ ethdev_wait_arm(struct port *port, bool arm)
 static void
 interrupt_open(struct ethdev *ethdev)
 {
+	int log = rte_log_register("lib.ethdev");
+	int level = rte_log_get_level(log);
+
 	ethdev->wait_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (ethdev->wait_fd < 0)
 		return;
+	/* Having none is no error, though DPDK calls it one. */
+	rte_log_set_level(log, RTE_LOG_CRIT);
 	if (rte_eth_dev_rx_intr_ctl_q(
 		    ethdev->port_id, 0, ethdev->wait_fd, RTE_INTR_EVENT_ADD, NULL) != 0) {
 		close(ethdev->wait_fd);
 		ethdev->wait_fd = -1;
 	}
+	rte_log_set_level(log, (uint32_t)level);
 }
 
 static void

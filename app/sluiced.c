@@ -271,6 +271,15 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = telemetry_open(daemon);
 	if (error == 0)
+		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
+			&daemon->control);
+	/*
+	 * What needs more than sluiced has while it serves goes before this. The rest is behind it:
+	 * threads that take no signals could not give anything up.
+	 */
+	if (error == 0)
+		error = privilege_lock(daemon->conf, &log_report);
+	if (error == 0)
 		error = source_qubesdb_open(daemon, &daemon->qubesdb);
 	if (error == 0)
 		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
@@ -281,11 +290,7 @@ build(struct daemon *daemon)
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
-		error = control_open(daemon->conf->socket_path, daemon->base, daemon, &log_report,
-			&daemon->control);
-	/* What needs more than sluiced has while it serves goes before this, the rest behind it. */
-	if (error == 0)
-		error = privilege_lock(daemon->conf, &log_report);
+		error = control_serve(daemon->control, &log_report);
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);

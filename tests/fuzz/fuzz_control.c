@@ -747,7 +747,8 @@ open_world(void)
 		drop_poll_create(&daemon_state, &daemon_state.drops) != 0 ||
 		tap_table_create(&daemon_state, &daemon_state.taps) != 0 ||
 		control_open(socket_path, daemon_state.base, &daemon_state, &report,
-			&daemon_state.control) != 0)
+			&daemon_state.control) != 0 ||
+		control_serve(daemon_state.control, &report) != 0)
 		abort();
 	for (unsigned i = 0; i < CLIENTS; i++)
 		clients[i].fd = -1;

@@ -71,6 +71,30 @@ work_is_done() {
     in_qube work ping -q -c 2 -i 0.1 -W 2 "$HOST" >/dev/null || fail "ping does not pass any more"
 }
 
+# A port that nobody knew of when it started: packet sockets, nftables, settings of the interface.
+port_comes_and_goes() {
+    local address=10.137.0.99
+    namespace_create late
+    link_create late vif9.0
+    in_qube late ip address add "$address/32" dev eth0
+    in_qube late ip route add default via "$GATEWAY" dev eth0 onlink
+    cp "$WORLD/sluice.conf" "$WORLD/before.conf"
+    cat >>"$WORLD/sluice.conf" <<-CONF
+		[port late]
+		device = kernel:vif9.0
+		role = qube
+		qube = late
+		[qube late]
+		address = $address
+		rules = work.rules
+	CONF
+    sluice_reload || fail "no new port: $RELOAD_SAID"
+    wait_for 10 "packets of a new port" in_qube late ping -q -c 1 -W 1 "$HOST"
+    cp "$WORLD/before.conf" "$WORLD/sluice.conf"
+    sluice_reload || fail "the port does not go: $RELOAD_SAID"
+    ! in_qube late ping -q -c 1 -W 1 "$HOST" >/dev/null || fail "a port that is gone still forwards"
+}
+
 # DPDK's telemetry has a thread for each client.
 telemetry_asked() {
     local before
@@ -136,8 +160,9 @@ main() {
     telemetry_asked
     ok "a thread that was started later has no more"
     work_is_done
+    port_comes_and_goes
     threads_have 2 || fail "it may do more now"
-    ok "changes, reloads, taps, links, timers: all done with that"
+    ok "changes, reloads, taps, links, timers, a port that comes and goes: all done with that"
     sluice_stop || fail "it ended with status $? on SIGTERM"
     log_says 'snapshot: [1-9][0-9]* flows' || fail "no snapshot"
     sluice_start
