@@ -10,6 +10,7 @@
 #include "classifier/judge.h"
 
 #include <rte_branch_prediction.h>
+#include <rte_common.h>
 
 /* A request that waits for its verdict. */
 struct pending {
@@ -42,37 +43,38 @@ pending_fill(struct pending *pending, const struct policy *policy, struct judge_
 
 /* What the names of a destination make of what the other rules say. */
 static struct acl_result
-named_result(const struct pending *pending, const struct names *names, uint32_t now_ms, bool open,
-	struct acl_result result)
+named_result(const struct acl *acl, const struct acl_key *key, const struct names *names,
+	const struct subject *subject, uint32_t now_ms, bool open, struct acl_result result)
 {
-	const struct subject *subject = &pending->request->subject;
 	uint16_t ids[NAMES_FOUND_MAX];
 	unsigned count =
 		names_find(names, subject->family, &subject->destination, now_ms, open, ids);
 
 	for (unsigned i = 0; i < count; i++)
-		acl_name(pending->acl, &pending->key, ids[i], &result);
+		acl_name(acl, key, ids[i], &result);
 	return result;
 }
 
 /*
  * Rules for names. A flow that is open goes on if either the names that its destination has, or
- * these and the ones it had lately, let it.
+ * these and the ones it had lately, let it. Apart, so that rules without names do not pay for it.
  */
-static void
-group_name(const struct policy *policy, struct pending *const *group, unsigned count,
-	uint32_t now_ms, struct acl_result *results)
+static __rte_noinline void
+group_name(const struct policy *policy, const struct acl *acl, const struct acl_key *const *keys,
+	struct judge_request *const *group, unsigned count, uint32_t now_ms,
+	struct acl_result *results)
 {
-	const struct names *names = policy->qubes[group[0]->request->qube].rules->names;
+	const struct names *names = policy->qubes[group[0]->qube].rules->names;
 
 	for (unsigned i = 0; i < count; i++) {
+		const struct subject *subject = &group[i]->subject;
 		struct acl_result before = results[i];
 		struct acl_result remembered;
 
-		results[i] = named_result(group[i], names, now_ms, false, before);
-		if (!group[i]->request->open || results[i].action == ACTION_ACCEPT)
+		results[i] = named_result(acl, keys[i], names, subject, now_ms, false, before);
+		if (!group[i]->open || results[i].action == ACTION_ACCEPT)
 			continue;
-		remembered = named_result(group[i], names, now_ms, true, before);
+		remembered = named_result(acl, keys[i], names, subject, now_ms, true, before);
 		if (remembered.action == ACTION_ACCEPT)
 			results[i] = remembered;
 	}
@@ -84,7 +86,7 @@ group_judge(const struct policy *policy, uint32_t now_ms, struct pending **waiti
 {
 	const struct acl *acl = waiting[0]->acl;
 	const struct acl_key *keys[BURST_MAX];
-	struct pending *group[BURST_MAX];
+	struct judge_request *group[BURST_MAX];
 	struct acl_result results[BURST_MAX];
 	unsigned grouped = 0;
 	unsigned left = 0;
@@ -92,20 +94,18 @@ group_judge(const struct policy *policy, uint32_t now_ms, struct pending **waiti
 	for (unsigned i = 0; i < count; i++) {
 		if (waiting[i]->acl == acl) {
 			keys[grouped] = &waiting[i]->key;
-			group[grouped++] = waiting[i];
+			group[grouped++] = waiting[i]->request;
 		} else {
 			waiting[left++] = waiting[i];
 		}
 	}
 	acl_classify(acl, keys, results, grouped);
 	if (unlikely(acl_has_names(acl)))
-		group_name(policy, group, grouped, now_ms, results);
+		group_name(policy, acl, keys, group, grouped, now_ms, results);
 	for (unsigned i = 0; i < grouped; i++) {
-		struct judge_request *request = group[i]->request;
-
-		request->rule = results[i].rule;
+		group[i]->rule = results[i].rule;
 		if (results[i].action != ACTION_ACCEPT)
-			request->reason =
+			group[i]->reason =
 				results[i].rule == RULE_POLICY ? REASON_POLICY : REASON_RULE;
 	}
 	return left;

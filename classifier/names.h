@@ -32,8 +32,8 @@
 #define QUBE_NAMES_MAX 256
 /* Addresses of one name. */
 #define NAME_ADDRESSES_MAX 32
-/* Addresses of all names of a qube. */
-#define NAME_PLACES 1024
+/* Addresses of all names of a qube; with half of them taken a lookup seldom goes past a bucket. */
+#define NAME_PLACES 2048
 /* How long an address counts for open flows when its time is over. */
 #define NAME_GRACE_MS (UINT32_C(24) * 3600 * 1000)
 /* No TTL is longer. */

@@ -14,6 +14,15 @@ OTHER_RESOLVER=192.168.50.3
 # seconds that an address lasts beyond its TTL, which is one
 NAME_SECONDS=2
 
+FAKE=$WORLD_ROOT/tests/smoke/fake_qubesdb.py
+
+# published NAME: what QubesDB has for a name of qube work
+published() { "$PYTHON" -SE "$FAKE" "$WORLD/dom0.sock" read "/dns/$(qube_address work)/$1"; }
+
+publishes() { [[ $(published "$1") == "$2" ]]; }
+
+publishes_with() { [[ " $(published "$1") " == *" $2 "* ]]; }
+
 hosts() { printf '%s\n' "$@" >"$WORLD/hosts"; }
 
 hosts_changed() { kill -s HUP "$(<"$WORLD/dnsmasq.pid")"; }
@@ -50,7 +59,9 @@ world_up() {
 		action=accept proto=icmp
 	RULES
     wait_for 10 "the server" grep -q ready "$WORLD/servers"
-    sluice_configure '[timeouts]' "name = $NAME_SECONDS"
+    in_background "$WORLD/qubesdb.log" "$PYTHON" "$FAKE" serve "$WORLD/qubesdb.sock" "$WORLD/dom0.sock"
+    wait_for 10 "the daemon of QubesDB" grep -q ready "$WORLD/qubesdb.log"
+    sluice_configure '[timeouts]' "name = $NAME_SECONDS" '[qubes]' "qubesdb = $WORLD/qubesdb.sock"
     sluice_start
 }
 
@@ -76,6 +87,7 @@ check_resolved() {
         dport=80 >"$WORLD/shown"
     grep -q "name web.test = $WEB" "$WORLD/shown" || fail "not explained: $(<"$WORLD/shown")"
     wait_for 3 "an event" grep -q 'event=name.*name=web.test' "$WORLD/sluiced.log"
+    wait_for 3 "web.test in QubesDB" publishes web.test "$WEB"
     ok "a name is found out without the qube asking, beside names that cannot be"
 }
 
@@ -105,6 +117,7 @@ check_moved() {
     wait_for 6 "web.test at its new address" reaches "$MOVED"
     wait_for 6 "the old address refused" reaches_not "$WEB"
     wait_for 6 "the old address refused by IPv6" reaches_not "$WEB6"
+    wait_for 3 "web.test in QubesDB" publishes_with web.test "$MOVED"
     connection_lives one
     # other rules, by which it is judged again
     "$BUILD/app/sluicectl" --socket "$WORLD/control.sock" rules add work \

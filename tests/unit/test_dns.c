@@ -307,9 +307,10 @@ test_pointers(void)
 		CU_ASSERT_EQUAL(length, 0x1b);
 		record(owners[i], 2, DNS_TYPE_A, 1, "\x0a\0\0\x01", 4);
 		record(POINTER_QUESTION, 2, DNS_TYPE_A, 1, "\x0a\0\0\x02", 4);
-		/* a bad owner is no other name's, and what is behind it stands where it stands */
+		/* nobody knows where the next record would begin; and it did not take long */
 		CU_ASSERT_TRUE(parse());
-		CU_ASSERT_TRUE(answer.count <= 1);
+		CU_ASSERT_EQUAL(answer.count, 0);
+		CU_ASSERT_EQUAL(answer.result, DNS_EMPTY);
 	}
 	/* a long chain of pointers, each to the one before */
 	begin(RESPONSE, "a.example", DNS_TYPE_A, 200);

@@ -292,6 +292,7 @@ test_moves(void)
 	talk_send(plane, &data);
 	CU_ASSERT_EQUAL(plane_waiting(plane, PLANE_UPLINK), 1);
 	plane_forget(plane);
+	CU_ASSERT_EQUAL(plane_drops(plane, REASON_NO_LONGER_ALLOWED), 0);
 	CU_ASSERT_FALSE(connects(plane, HOST_ADDRESS, 443));
 	CU_ASSERT_TRUE(connects(plane, OTHER_ADDRESS, 443));
 

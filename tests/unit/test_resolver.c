@@ -31,6 +31,7 @@ static struct event_base *base;
 static struct entry entries[NAMES];
 static unsigned unknown; /* questions for other names */
 static int server;
+static struct event *server_event;
 static uint16_t port;
 static bool forged; /* answers are for another name */
 
@@ -134,7 +135,6 @@ begin(void)
 	socklen_t length = sizeof(address);
 	struct resolver_setup setup = {.resolved = hear};
 	struct resolver *resolver = NULL;
-	struct event *event;
 
 	memset(entries, 0, sizeof(entries));
 	unknown = found = 0;
@@ -144,8 +144,8 @@ begin(void)
 	CU_ASSERT_EQUAL_FATAL(bind(server, (struct sockaddr *)&address, sizeof(address)), 0);
 	CU_ASSERT_EQUAL_FATAL(getsockname(server, (struct sockaddr *)&address, &length), 0);
 	port = ntohs(address.sin_port);
-	event = event_new(base, server, EV_READ | EV_PERSIST, server_answer, NULL);
-	event_add(event, NULL);
+	server_event = event_new(base, server, EV_READ | EV_PERSIST, server_answer, NULL);
+	event_add(server_event, NULL);
 	setup.base = base;
 	setup.port = port;
 	CU_ASSERT_EQUAL_FATAL(resolver_create(&setup, &resolver), 0);
@@ -156,6 +156,7 @@ static void
 end(struct resolver *resolver)
 {
 	resolver_free(resolver);
+	event_free(server_event);
 	close(server);
 	event_base_free(base);
 }
