@@ -253,10 +253,9 @@ errors() {
 
 # xenstored hangs while there is something to tell it, and goes on.
 hang() {
-    local qube=work
     vif_create work 60 interface=no
     vif_create personal 61 interface=no online=0
-    sleep 1
+    sleep 0.5
     xen_signal STOP
     # after its time the missing interface is an error that nobody takes
     wait_for 10 "the interface is missed" log_has 'vif60.0 refused: there is no interface'
@@ -265,7 +264,7 @@ hang() {
     wait_for 10 "xenstored is missed" log_has 'xenstored has not answered'
     counter policies >/dev/null || fail "the control socket does not answer"
     xen_signal CONT
-    refused $qube 'there is no interface vif60.0'
+    refused work 'there is no interface vif60.0'
     wait_for 5 "xenstored is back" log_has 'xenstored answers again'
     [[ $(vif_status personal) == none ]] || fail "a vif that is not wanted has a status"
     vif_interface work
@@ -318,11 +317,9 @@ sluiced_dies() {
     ok "sluiced ends by SIG$1 and returns with vifs attached"
 }
 
-# sluiced ends at once, also when xenstored does not answer.
+# sluiced ends at once, also when xenstored does not answer. `media` is there without an interface.
 ends_while_xenstored_hangs() {
-    local began=${EPOCHREALTIME/[.,]/}
-    vif_create media 90 interface=no
-    sleep 1
+    local began
     xen_signal STOP
     wait_for 10 "the interface is missed" log_has 'vif90.0 refused: there is no interface'
     sleep 0.2
@@ -382,5 +379,6 @@ xenstored_dies
 cycles
 stream_end "all the while"
 sluiced_dies KILL
+vif_create media 90 interface=no
 sluiced_dies TERM
 ends_while_xenstored_hangs
