@@ -343,6 +343,7 @@ cycles() {
         ((cycle != 9)) || { before=$(memory_kib) files_before=$(descriptors); }
     done
     vif_unserved vault
+    ! log_has 'suppressed=[0-9]\{15\}' || fail "refusals were counted below nothing"
     wait_for 5 "descriptors as before" descriptors_at_most "$files_before"
     (($(memory_kib) - before < 1024 + CYCLES)) ||
         fail "memory grew from $before to $(memory_kib) KiB in $((CYCLES - 10)) cycles"
