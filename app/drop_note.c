@@ -153,7 +153,10 @@ drop_watch_poll(struct drop_watch *watch, uint32_t now_ms, uint64_t now_ns, drop
 {
 	struct drop_seen seen[DROP_NOTES * WORKERS_MAX];
 
-	for (unsigned port = 0; port < watch->dataplane->port_count; port++)
+	for (unsigned port = 0; port < watch->dataplane->port_count; port++) {
+		/* a slot keeps what it counted until the next port gets it: nobody's by then */
+		if (watch->dataplane->ports[port].state == PORT_FREE)
+			continue;
 		for (unsigned reason = REASON_NONE + 1; reason < REASON_COUNT; reason++) {
 			unsigned count = 0;
 			uint64_t missed = 0;
@@ -167,6 +170,7 @@ drop_watch_poll(struct drop_watch *watch, uint32_t now_ms, uint64_t now_ns, drop
 			if (found != NULL)
 				found(context, (uint16_t)port, reason, seen, count, missed);
 		}
+	}
 }
 
 void

@@ -104,7 +104,7 @@ vif_nodes() {
 vif_interface() {
     local qube=$1 name
     name=$(vif_name "$qube")
-    ip netns list | grep -q "^$WORLD_NAME-$qube\\b" || namespace_create "$qube"
+    ip netns pids "$WORLD_NAME-$qube" >/dev/null 2>&1 || namespace_create "$qube"
     ip link add eth0 netns "$WORLD_NAME-$qube" address "$QUBE_MAC" type veth \
         peer name "$name" netns "$WORLD_NAME-fw" address "$VIF_MAC"
     ip -n "$WORLD_NAME-$qube" -batch - <<-IP
