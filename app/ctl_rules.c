@@ -14,6 +14,10 @@
 /* As many as conf/ allows a qube; what is longer cannot become right. */
 #define RULE_NUMBER_MAX 100000
 
+/* Of a name, in one line. */
+#define ADDRESSES_SHOWN 4
+#define TEXT_ADDRESSES 256
+
 static int
 want_qube(const struct ctl_args *args, unsigned more)
 {
@@ -306,6 +310,32 @@ qube_head(const struct ctl *ctl, const json_t *qube)
 	}
 }
 
+/* Below a rule with a name: what that stands for. */
+static void
+rule_addresses(struct table *table, const json_t *addresses)
+{
+	char text[TEXT_ADDRESSES];
+	const json_t *address;
+	size_t used = 0, i;
+
+	snprintf(text, sizeof(text), "  = %s",
+		json_array_size(addresses) == 0 ? "no address known" : "");
+	used = strlen(text);
+	json_array_foreach (addresses, i, address) {
+		if (i == ADDRESSES_SHOWN) {
+			snprintf(text + used, sizeof(text) - used, "and %zu more",
+				json_array_size(addresses) - i);
+			break;
+		}
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "%.45s ", json_string_value(address));
+	}
+	table_cell(table, "%s", "");
+	table_cell(table, "%s", text);
+	for (i = 0; i < 4; i++)
+		table_cell(table, "%s", "");
+}
+
 static void
 qube_rules(const struct ctl *ctl, const json_t *qube)
 {
@@ -332,6 +362,8 @@ qube_rules(const struct ctl *ctl, const json_t *qube)
 			table_cell(&table, "%s", "");
 		table_cell(&table, "%s", json_text(rule, "origin"));
 		table_cell(&table, "%s", json_text(rule, "comment"));
+		if (json_object_get(rule, "addresses") != NULL)
+			rule_addresses(&table, json_object_get(rule, "addresses"));
 	}
 	table_cell(&table, "%s", "");
 	table_cell(&table, "policy=%s", json_text(qube, "policy"));

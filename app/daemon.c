@@ -25,9 +25,11 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/method_change.h"
+#include "app/name_service.h"
 #include "app/port_change.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
+#include "app/uplink_change.h"
 #include "conf/changes_file.h"
 #include "conf/live.h"
 #include "conf/rule_text.h"
@@ -122,7 +124,9 @@ publish(struct daemon *daemon, struct policy *wanted)
 	telemetry_hold(true);
 	dataplane_publish(daemon->dataplane, wanted);
 	telemetry_hold(false);
+	uplink_change_follow(daemon);
 	daemon->policy_s = daemon_now();
+	name_service_policy(daemon->names);
 }
 
 int

@@ -18,13 +18,14 @@ struct drop_poll;   /* app/drop_poll.h */
 struct events;      /* app/event.h */
 struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
+struct name_service;    /* app/name_service.h */
 struct port_changes;    /* app/port_change.h */
-struct tap_table;       /* app/tap_table.h */
+struct service;         /* app/service.h */
+struct source_host;     /* app/source_host.h */
 struct source_qubesdb;  /* app/source_qubesdb.h */
 struct source_xenstore; /* app/source_xenstore.h */
-struct service;         /* app/service.h */
 struct tap_table;       /* app/tap_table.h */
-struct source_qubesdb;  /* app/source_qubesdb.h */
+struct uplink_change;   /* app/uplink_change.h */
 struct worker_calls;
 
 /* Control thread only. */
@@ -42,8 +43,11 @@ struct daemon {
 	struct worker_calls *calls;
 	struct port_changes *ports;
 	struct events *events;
-	struct event *expiry; /* timerfd of the next forward or rule that ends */
+	struct uplink_change *uplink_change; /* app/uplink_change.h */
+	struct source_host *host;            /* app/source_host.h; NULL without a host port */
+	struct event *expiry;                /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
+	struct name_service *names; /* NULL before workers run */
 	struct quiet_watch *deaf;
 	struct service *service;
 	struct tap_table *taps;

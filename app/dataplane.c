@@ -243,6 +243,12 @@ dataplane_port_prepare(struct dataplane *dataplane, const struct conf *conf,
 		slot_free(dataplane, port);
 		return -ENOMEM;
 	}
+	if (own->role == ROLE_HOST) {
+		/* Its MAC is the one that we give it, whatever its addresses are. */
+		const union address any = {0};
+
+		neighbour_pin(port->neighbours, NEIGHBOUR_PEER, &any, 0);
+	}
 	neighbours_pin(port, conf, policy);
 	return 0;
 }

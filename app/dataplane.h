@@ -50,6 +50,7 @@ struct dataplane {
 	} retired[RETIRED_MAX];
 	unsigned retired_count;
 	struct account *accounts; /* see dataplane_account */
+	struct own_udp *own; /* app/own_udp.h; NULL: the firewall itself has nothing to say */
 	struct configure_state configure;
 	struct rte_mempool *pool;
 	unsigned worker_count;

@@ -35,6 +35,7 @@ ask(struct questions *questions, struct decision *decision, const struct tuple *
 	questions->asks[questions->count] = decision;
 	questions->requests[questions->count++] = (struct judge_request){
 		.qube = qube,
+		.open = decision->flow != NULL,
 		.subject = {.family = tuple->family,
 			.destination = decision->target.address,
 			.protocol = tuple->protocol,
@@ -135,6 +136,15 @@ translation_holds(const struct policy *policy, const struct target *target,
 	}
 }
 
+/* Whether a translation that does not hold differs in an address of ours, or in the resolver. */
+static bool
+is_elsewhere(const struct target *target, const struct tuple *reply)
+{
+	return target->masquerade == MASQUERADE_EXTERNAL && target->qube == QUBE_NONE &&
+	       (target->dns || (address_equal(&reply->source, &target->address) &&
+				       reply->source_port == target->port));
+}
+
 bool
 flow_has_qube(const struct policy *policy, const struct flow *flow)
 {
@@ -163,6 +173,41 @@ flow_is_unconcerned(const struct policy *policy, const struct flow *flow)
 	       flow->generation >= policy->qubes[flow->qube].generation;
 }
 
+bool
+flow_begins_anew(const struct decision *decision, const struct packet *packet)
+{
+	const struct flow *flow = packet->flow;
+
+	return decision->elsewhere && (flow->flags & (FLOW_INBOUND | FLOW_REFUSED)) == 0 &&
+	       packet->direction == DIRECTION_ORIGINAL &&
+	       (packet->flags & PACKET_ICMP_ERROR) == 0 &&
+	       (flow->protocol != IPPROTO_TCP || tcp_half_open(flow->state));
+}
+
+/* As whom the inside is known across the uplink. */
+static const struct policy_port *
+flow_uplink(const struct policy *policy, const struct flow *flow)
+{
+	bool inbound = (flow->flags & FLOW_INBOUND) != 0;
+	uint16_t port = flow->way[inbound ? DIRECTION_REPLY : DIRECTION_ORIGINAL].port;
+
+	return port == policy->uplink ? &policy->ports[port] : NULL;
+}
+
+bool
+flow_is_stale(const struct policy *policy, const struct flow *flow)
+{
+	const struct policy_port *uplink = flow_uplink(policy, flow);
+	struct tuple outside;
+
+	if (uplink == NULL)
+		return false;
+	flow_tuple(flow, (flow->flags & FLOW_INBOUND) != 0 ? DIRECTION_ORIGINAL : DIRECTION_REPLY,
+		&outside);
+	return uplink->has[outside.family] &&
+	       !address_equal(&outside.destination, &uplink->address[outside.family]);
+}
+
 static void
 decide_about_flow(struct worker *worker, struct flow *flow, struct decision *decision,
 	struct questions *questions)
@@ -175,14 +220,23 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 	flow_tuple(flow, DIRECTION_ORIGINAL, &original);
 	flow_tuple(flow, DIRECTION_REPLY, &reply);
 	decision->flow = flow;
+	/* The uplink has no address at present. When it has the same one again, all goes on. */
+	if (flow_uplink(policy, flow) != NULL &&
+		!policy->ports[policy->uplink].has[original.family]) {
+		decision->reason = REASON_NO_ROUTE;
+		return;
+	}
 	decision->reason = REASON_NO_LONGER_ALLOWED;
 	if (!flow_has_qube(policy, flow))
 		return;
 	target_find(policy, worker->dataplane->bindings, &original,
 		inbound ? QUBE_NONE : flow->qube, &decision->target);
-	if (decision->target.reason != REASON_NONE || decision->target.inter_qube ||
-		!translation_holds(policy, &decision->target, &original, &reply))
+	if (decision->target.reason != REASON_NONE || decision->target.inter_qube)
 		return;
+	if (!translation_holds(policy, &decision->target, &original, &reply)) {
+		decision->elsewhere = is_elsewhere(&decision->target, &reply);
+		return;
+	}
 	decision->reason = REASON_NONE;
 	if (!inbound)
 		ask(questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
@@ -203,6 +257,7 @@ decide_about(struct worker *worker, const struct packet *packet, struct decision
 	decision->flow = NULL;
 	decision->rule = RULE_NONE;
 	decision->reason = REASON_NONE;
+	decision->elsewhere = false;
 	if (packet->flow != NULL)
 		decide_about_flow(worker, packet->flow, decision, questions);
 	else if ((packet->flags & PACKET_ICMP_ERROR) != 0)
@@ -215,9 +270,9 @@ decide_about(struct worker *worker, const struct packet *packet, struct decision
 
 /* Have the rules answer. */
 static void
-questions_ask(const struct policy *policy, struct questions *questions)
+questions_ask(const struct worker *worker, struct questions *questions)
 {
-	judge(policy, questions->requests, questions->count);
+	judge(worker->policy, worker->now_ms, questions->requests, questions->count);
 	for (unsigned i = 0; i < questions->count; i++) {
 		struct decision *decision = questions->asks[i];
 
@@ -252,7 +307,7 @@ decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned coun
 		decide_about(worker, packet, &decisions[i], &questions);
 	}
 	if (unlikely(questions.count != 0))
-		questions_ask(worker->policy, &questions);
+		questions_ask(worker, &questions);
 	return made;
 }
 
@@ -267,7 +322,7 @@ decide_try(struct worker *worker, const struct packet *packet, struct decision *
 	questions.count = 0;
 	decide_about(worker, packet, decision, &questions);
 	if (questions.count != 0)
-		questions_ask(worker->policy, &questions);
+		questions_ask(worker, &questions);
 	return true;
 }
 

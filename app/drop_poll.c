@@ -14,10 +14,14 @@
 #include "app/refusal_log.h"
 
 #define POLL_MS 250
+/* Looks in vain, one after the other, before it only looks when drop_poll_second has it look. */
+#define POLLS_IN_VAIN 8
 /* Digits of a second that are known of the time of a drop. */
 #define TIME_DIGITS 3
 /* `drop` events are samples: at most so many per look. */
 #define EVENTS_PER_POLL 4
+
+static const struct timeval interval = {.tv_usec = POLL_MS * 1000};
 
 struct drop_poll {
 	struct daemon *daemon;
@@ -26,6 +30,8 @@ struct drop_poll {
 	struct refusal_log *log;
 	uint64_t now_ms;        /* of this look, monotonic */
 	unsigned events;        /* told in this look */
+	bool any;               /* this look has found something */
+	unsigned vain;          /* looks that have not, one after the other */
 	uint64_t events_missed; /* drops since the last event */
 };
 
@@ -79,6 +85,7 @@ found(void *context, uint16_t port, enum reason reason, const struct drop_seen *
 {
 	struct drop_poll *poll = context;
 
+	poll->any = true;
 	if (poll->daemon->conf->log_refusals)
 		refusal_log_take(poll->log, daemon_policy(poll->daemon), port, reason, seen, count,
 			missed, poll->now_ms);
@@ -108,8 +115,21 @@ look(evutil_socket_t number, short events, void *context)
 	struct drop_poll *poll = context;
 
 	(void)number, (void)events;
+	poll->any = false;
 	(void)drop_poll_now(poll);
 	refusal_log_tick(poll->log, daemon_policy(poll->daemon), poll->now_ms);
+	poll->vain = poll->any ? 0 : poll->vain + 1;
+	if (poll->vain == POLLS_IN_VAIN)
+		(void)event_del(poll->timer);
+	else if (poll->any && !event_pending(poll->timer, EV_TIMEOUT, NULL))
+		(void)event_add(poll->timer, &interval);
+}
+
+void
+drop_poll_second(struct drop_poll *poll)
+{
+	if (poll != NULL && !event_pending(poll->timer, EV_TIMEOUT, NULL))
+		look(-1, EV_TIMEOUT, poll);
 }
 
 void
@@ -121,7 +141,6 @@ drop_poll_forget(struct drop_poll *poll, uint16_t port)
 int
 drop_poll_create(struct daemon *daemon, struct drop_poll **out)
 {
-	const struct timeval interval = {.tv_usec = POLL_MS * 1000};
 	struct drop_poll *poll = calloc(1, sizeof(*poll));
 
 	if (poll == NULL)

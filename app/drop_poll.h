@@ -13,6 +13,12 @@ struct drop_poll;
 /** Look from now on. @return 0 or -ENOMEM */
 int drop_poll_create(struct daemon *daemon, struct drop_poll **out);
 
+/**
+ * A second is over. Where nothing was dropped for a while, this is when it looks whether something
+ * is again: an idle sluiced has one timer. NULL is fine.
+ */
+void drop_poll_second(struct drop_poll *poll);
+
 /** NULL is fine. */
 void drop_poll_free(struct drop_poll *poll);
 

@@ -16,6 +16,7 @@
 
 #include <event2/event.h>
 
+#include "app/drop_poll.h"
 #include "app/log.h"
 #include "app/method.h"
 
@@ -331,6 +332,7 @@ look(evutil_socket_t number, short flags, void *context)
 	const struct policy *policy = daemon_policy(events->daemon);
 
 	(void)number, (void)flags;
+	drop_poll_second(events->daemon->drops);
 	look_at_ports(events);
 	for (unsigned i = 0; i < policy->qube_count; i++)
 		qube_look(events, &policy->qubes[i], i);

@@ -29,6 +29,7 @@
 	EVENT(FORWARD_DELETED,	"forward-deleted",   0, "a port forward does not listen any more") \
 	EVENT(FORWARD_EXPIRED,	"forward-expired",   0, "the time of a port forward is over") \
 	EVENT(RULE_EXPIRED,	"rule-expired",	     0, "the time of a rule is over") \
+	EVENT(NAME,		"name",		    20, "a name in rules has an address that it did not have") \
 	EVENT(RULES_REFUSED,	"rules-refused",    60, "rules that QubesDB has are refused") \
 	EVENT(SOURCE,		"source",	    60, "QubesDB or xenstore is there, or is not") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \

@@ -273,6 +273,19 @@ segment_line_up(struct explain *explain)
 	tcp->recv_ack = rte_cpu_to_be_32(acknowledgement);
 }
 
+/* As flow_begin_anew. */
+static void
+begins_anew(struct explain *explain, struct worker *worker)
+{
+	struct explanation *answer = &explain->answer;
+
+	answer->reopens = true;
+	open_trial_end(&answer->trial, explain->packet.flow);
+	explain->packet.flow = NULL;
+	answer->decided = decide_try(worker, &explain->packet, &answer->decision);
+	opens(explain, worker);
+}
+
 /* As track_known. */
 static void
 track(struct explain *explain, struct worker *worker)
@@ -290,11 +303,7 @@ track(struct explain *explain, struct worker *worker)
 		goes_on(explain, worker);
 		return;
 	case TCP_REOPEN:
-		answer->reopens = true;
-		open_trial_end(&answer->trial, packet->flow);
-		packet->flow = NULL;
-		answer->decided = decide_try(worker, packet, &answer->decision);
-		opens(explain, worker);
+		begins_anew(explain, worker);
 		return;
 	case TCP_OUT_OF_WINDOW:
 		dropped(explain, EXPLAIN_TRACK, REASON_TCP_WINDOW);
@@ -306,13 +315,42 @@ track(struct explain *explain, struct worker *worker)
 	}
 }
 
+/* As route_again: it is looked up again when the packet leaves. @return false: there is no way */
+static bool
+ways_found(const struct worker *worker, struct flow *flow)
+{
+	for (unsigned direction = 0; direction < 2; direction++) {
+		struct flow_way *way = &flow->way[direction];
+		union address ignored;
+		struct tuple other;
+
+		if (way->port != worker->policy->uplink)
+			continue;
+		flow_tuple(flow, !direction, &other);
+		if (route_next_hop(worker->policy, other.family, &other.source, &ignored) !=
+			REASON_NONE)
+			return false;
+		way->neighbour = NEIGHBOUR_NONE;
+	}
+	return true;
+}
+
 /* The flow is from before the policy in force. @return whether it may go on, as flow_reconfirm */
 static bool
-reconfirmed(struct explain *explain)
+reconfirmed(struct explain *explain, struct worker *worker)
 {
 	struct explanation *answer = &explain->answer;
 	struct flow *flow = &answer->known;
 
+	if (answer->decision.reason == REASON_NO_ROUTE ||
+		(answer->decision.reason == REASON_NONE && !ways_found(worker, flow))) {
+		dropped(explain, EXPLAIN_DECIDE, REASON_NO_ROUTE);
+		return false;
+	}
+	if (flow_begins_anew(&answer->decision, &explain->packet)) {
+		begins_anew(explain, worker);
+		return false;
+	}
 	if (answer->decision.reason == REASON_NONE) {
 		flow->rule = answer->decision.rule;
 		passed(answer, EXPLAIN_DECIDE);
@@ -390,7 +428,7 @@ owned(struct explain *explain, struct worker *worker)
 	passed(answer, EXPLAIN_LOOKUP);
 	answer->flow = EXPLAIN_FLOW_OPEN;
 	answer->known = *packet->flow;
-	if (answer->decided && !reconfirmed(explain))
+	if (answer->decided && !reconfirmed(explain, worker))
 		return;
 	if ((packet->flow->flags & FLOW_REFUSED) != 0)
 		refused(explain);

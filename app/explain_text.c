@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/flow_show.h"
+#include "app/name_service.h"
 #include "conf/rule_text.h"
 
 #define TEXT_SIZE 1024
@@ -167,6 +168,13 @@ say_rule(char *text, const struct telling *telling)
 	say_origin(text, telling, qube, number);
 	say(text, ") says '%s'", written != NULL ? written : action_word(rule->action));
 	free(written);
+	if (rule->destination == DESTINATION_NAME && telling->answer->decided) {
+		char address[ADDRESS_TEXT_SIZE];
+
+		say(text, ", and name %s = %s", rule->name,
+			address_format(address, telling->packet->tuple.family,
+				&telling->answer->decision.target.address));
+	}
 }
 
 static bool
@@ -191,7 +199,27 @@ rule_may_match(const struct rule *rule, const struct telling *telling)
 	}
 }
 
-/* A rule that would have come first, if its name stood for this destination: nobody knows. */
+/* Addresses of a name that are written out. */
+#define ADDRESSES_SAID 4
+
+static void
+say_addresses(
+	char *text, const struct telling *telling, const struct rules *rules, const char *name)
+{
+	struct name_address addresses[NAME_ADDRESSES_MAX];
+	unsigned count = name_service_addresses(telling->daemon, rules, name, addresses);
+	char address[ADDRESS_TEXT_SIZE];
+
+	if (count == 0)
+		say(text, ", whose addresses are not known");
+	for (unsigned i = 0; i < count && i < ADDRESSES_SAID; i++)
+		say(text, "%s%s", i == 0 ? " = " : ", ",
+			address_format(address, addresses[i].family, &addresses[i].address));
+	if (count > ADDRESSES_SAID)
+		say(text, " and %u more", count - ADDRESSES_SAID);
+}
+
+/* A rule that would have come first, if its name stood for this destination. */
 static void
 say_names(char *text, const struct telling *telling)
 {
@@ -206,10 +234,10 @@ say_names(char *text, const struct telling *telling)
 
 		if (rule->destination != DESTINATION_NAME || !rule_may_match(rule, telling))
 			continue;
-		say(text,
-			"; rule %s/%04u is for %s, whose addresses are not known, and matches "
-			"nothing",
-			qube_name(telling->policy, qube), i, rule->name);
+		say(text, "; rule %s/%04u is for %s", qube_name(telling->policy, qube), i,
+			rule->name);
+		say_addresses(text, telling, telling->policy->qubes[qube].rules, rule->name);
+		say(text, ", and does not match");
 		return;
 	}
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/method_change.h"
+#include "app/name_service.h"
 #include "conf/changes_file.h"
 
 /* Rules of one answer; more are asked for qube by qube. */
@@ -36,8 +37,10 @@ rule_read(struct change *change, const char *text, int number, struct rule *rule
 
 	if (rule_parse(text, change->scope.now_s, rule, reason, sizeof(reason)) != 0)
 		return change_wrong_rule(change, number, reason);
-	if (rule->destination == DESTINATION_NAME)
-		report_line(change->scope.warn, "dsthost=%s: names match nothing yet", rule->name);
+	if (rule->destination == DESTINATION_NAME && !name_is_sound(rule->name))
+		report_line(change->scope.warn,
+			"dsthost=%s: no host can have this name, the rule matches nothing",
+			rule->name);
 	return 0;
 }
 
@@ -187,9 +190,24 @@ change_rules_reset(struct change *change, const json_t *params)
 
 /* rules.get */
 
+/* The addresses that a name has now. */
+static json_t *
+addresses_list(const struct daemon *daemon, const struct rules *compiled, const char *name)
+{
+	struct name_address addresses[NAME_ADDRESSES_MAX];
+	unsigned count = name_service_addresses(daemon, compiled, name, addresses);
+	json_t *list = json_array();
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(list, json_string(address_format(text, addresses[i].family,
+						    &addresses[i].address)));
+	return list;
+}
+
 static json_t *
 rule_object(const struct daemon *daemon, const struct conf_qube *qube, const struct rule *rule,
-	unsigned number, const struct hits *hits)
+	unsigned number, const struct rules *compiled, const struct hits *hits)
 {
 	char *text = rule_format(rule, true);
 	char origin[512] = "";
@@ -198,6 +216,9 @@ rule_object(const struct daemon *daemon, const struct conf_qube *qube, const str
 	(void)daemon_rule_origin(daemon, qube, number, origin, sizeof(origin));
 	object = json_pack("{s:i, s:s?, s:o, s:I}", "number", (int)number, "rule", text, "origin",
 		change_string(origin), "hits", (json_int_t)(hits != NULL ? hits_read(hits) : 0));
+	if (rule->destination == DESTINATION_NAME)
+		json_object_set_new(
+			object, "addresses", addresses_list(daemon, compiled, rule->name));
 	change_annotate(object, rule->expire_s, rule->comment, daemon_now());
 	free(text);
 	return object;
@@ -245,7 +266,7 @@ qube_object(const struct daemon *daemon, const struct conf_qube *qube)
 		hits = NULL;
 	for (unsigned i = 0; i < rules.ruleset->count; i++)
 		json_array_append_new(list, rule_object(daemon, qube, &rules.ruleset->rules[i], i,
-						    hits != NULL ? hits[i] : NULL));
+						    compiled, hits != NULL ? hits[i] : NULL));
 	return object;
 }
 

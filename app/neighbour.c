@@ -135,6 +135,42 @@ neighbour_pin(struct neighbour_table *table, enum family family, const union add
 	rte_spinlock_unlock(&table->claim);
 }
 
+void
+neighbour_follow(struct neighbour_table *table, enum family family, const union address *address,
+	uint32_t now_ms)
+{
+	struct entry *entry = &table->entries[family];
+	uint64_t link;
+
+	rte_spinlock_lock(&table->claim);
+	link = atomic_load(&entry->link);
+	if (address == NULL)
+		atomic_store(&entry->link, link_make(link + VERSION_ONE, NEIGHBOUR_EMPTY, 0));
+	else if (link_state(link) == NEIGHBOUR_EMPTY || !entry_is(entry, family, address))
+		entry_claim(table, entry, family, address, now_ms);
+	rte_spinlock_unlock(&table->claim);
+}
+
+void
+neighbour_forget(struct neighbour_table *table, uint32_t now_ms)
+{
+	uint32_t count = NEIGHBOUR_PINNED + table->buckets * BUCKET_ENTRIES;
+
+	rte_spinlock_lock(&table->claim);
+	for (uint32_t i = 0; i < count; i++) {
+		struct entry *entry = &table->entries[i];
+		uint64_t link = atomic_load(&entry->link);
+
+		if (link_state(link) == NEIGHBOUR_EMPTY)
+			continue;
+		/* Another version: who answers now was asked before. */
+		atomic_store(&entry->asked, 0);
+		atomic_store(&entry->asked_ms, now_ms - RETRANSMIT_MS);
+		atomic_store(&entry->link, link_make(link + VERSION_ONE, NEIGHBOUR_INCOMPLETE, 0));
+	}
+	rte_spinlock_unlock(&table->claim);
+}
+
 static uint32_t
 first_of_bucket(const struct neighbour_table *table, const union address *address)
 {

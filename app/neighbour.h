@@ -46,6 +46,20 @@ void neighbour_table_free(struct neighbour_table *table);
 void neighbour_pin(struct neighbour_table *table, enum family family, const union address *address,
 	uint64_t mac);
 
+/**
+ * Have entry @p family be @p address from now on, while workers run. Nothing changes if it is that
+ * already; else its MAC is asked for.
+ * @param address NULL: nobody
+ */
+void neighbour_follow(struct neighbour_table *table, enum family family,
+	const union address *address, uint32_t now_ms);
+
+/**
+ * Ask everybody for their MAC again before anything more is sent to them: this may be another
+ * network now. While workers run.
+ */
+void neighbour_forget(struct neighbour_table *table, uint32_t now_ms);
+
 /** Find or claim the entry of an address. @return its index, NEIGHBOUR_NONE without a cache */
 uint16_t neighbour_index(struct neighbour_table *table, enum family family,
 	const union address *address, uint32_t now_ms);

@@ -19,6 +19,8 @@
 
 #include <rte_ether.h>
 
+#include "app/learn.h"
+#include "app/own_udp.h"
 #include "app/tap.h"
 #include "app/worker_call.h"
 #include "classifier/guard.h"
@@ -114,8 +116,24 @@ open_decided(struct worker *worker, struct rte_mbuf *mbuf, const struct decision
 		if (decision->target.forward != NULL && decision->target.forward->hits != NULL)
 			hits_add(decision->target.forward->hits);
 		packet_of(mbuf)->flags |= PACKET_OPENED;
+		if (unlikely(flow_may_be_dns(packet_of(mbuf)->flow)))
+			learn_packet(worker, mbuf, packet_of(mbuf)->flow);
 	}
 	return reason;
+}
+
+/* End the flow of a packet, and let the packet open the one that it would open today. */
+static enum reason
+flow_begin_anew(struct worker *worker, struct rte_mbuf *mbuf, struct tracking *tracking)
+{
+	struct packet *packet = packet_of(mbuf);
+	struct decision decision;
+
+	open_end(worker, packet->flow);
+	packet->flow = NULL;
+	packet->rule = RULE_NONE;
+	decide_burst(worker, &mbuf, 1, &decision);
+	return open_decided(worker, mbuf, &decision, tracking);
 }
 
 /* The flow is from before the policy in force, and @p decision says what is to become of it. */
@@ -125,10 +143,17 @@ flow_reconfirm(struct worker *worker, struct rte_mbuf *mbuf, const struct decisi
 {
 	struct flow *flow = packet_of(mbuf)->flow;
 
+	/* For the time being: see decide_about_flow. */
+	if (decision->reason == REASON_NO_ROUTE)
+		return REASON_NO_ROUTE;
 	if (decision->reason != REASON_NONE) {
 		tracking_close(worker, tracking);
+		if (flow_begins_anew(decision, packet_of(mbuf)))
+			return flow_begin_anew(worker, mbuf, tracking);
 		return refuse_flow(worker, mbuf);
 	}
+	if (!route_again(worker, flow))
+		return REASON_NO_ROUTE;
 	flow->generation = worker->policy->generation;
 	flow->rule = decision->rule;
 	return REASON_NONE;
@@ -154,7 +179,6 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 {
 	struct flow *flow = packet->flow;
 	uint32_t deadline_ms = flow->deadline_ms;
-	struct decision decision;
 
 	packet->reason = REASON_NONE;
 	packet->rule = flow->rule;
@@ -165,16 +189,14 @@ track_known(struct worker *worker, struct rte_mbuf *mbuf, struct packet *packet,
 			flow_sooner(worker->flows, flow);
 		if (unlikely((flow->flags & FLOW_HALF_OPEN) != 0 && !tcp_half_open(flow->state)))
 			open_established(worker, flow);
+		if (unlikely(flow_may_be_dns(flow)))
+			learn_packet(worker, mbuf, flow);
 		return REASON_NONE;
 	case TCP_IGNORE:
 		return REASON_NONE;
 	case TCP_REOPEN:
 		tracking_close(worker, tracking);
-		open_end(worker, flow);
-		packet->flow = NULL;
-		packet->rule = RULE_NONE;
-		decide_burst(worker, &mbuf, 1, &decision);
-		return open_decided(worker, mbuf, &decision, tracking);
+		return flow_begin_anew(worker, mbuf, tracking);
 	case TCP_OUT_OF_WINDOW:
 		return REASON_TCP_WINDOW;
 	case TCP_INVALID:
@@ -253,7 +275,8 @@ pipeline_owned(struct worker *worker, struct rte_mbuf **burst, unsigned count)
 			(decided >> i & 1) != 0, &tracking);
 
 		if (unlikely(reason != REASON_NONE)) {
-			worker_drop(worker, mbuf, reason);
+			if (reason != REASON_NO_FLOW || !own_udp_takes(worker, mbuf))
+				worker_drop(worker, mbuf, reason);
 			continue;
 		}
 		burst[tracking.passed++] = mbuf;
@@ -495,7 +518,7 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 	worker_flush(worker);
 }
 
-/* Once a second: make sure that the gateways still have the MAC we know. */
+/* Once a second: make sure that the gateways still have the MAC we know, and forget names. */
 static void
 service_neighbours(struct worker *worker)
 {
@@ -505,6 +528,7 @@ service_neighbours(struct worker *worker)
 	if (worker->index != 0 || !time_after_ms(worker->now_ms, worker->housekeeping_ms))
 		return;
 	worker->housekeeping_ms = worker->now_ms + 1000;
+	learn_service(worker);
 	neighbours = worker->dataplane->ports[uplink].neighbours;
 	for (uint16_t i = 0; i < NEIGHBOUR_PINNED; i++)
 		if (neighbour_should_confirm(neighbours, i, worker->now_ms))

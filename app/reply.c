@@ -245,6 +245,14 @@ reply_reset(struct worker *worker, const struct flow *flow, enum direction direc
 		.protocol = other.protocol,
 		.family = other.family,
 	};
+	/* Across the uplink we are nobody any more who had this connection. */
+	if (flow->way[direction].port == worker->policy->uplink) {
+		const struct policy_port *uplink = &worker->policy->ports[worker->policy->uplink];
+
+		if (!uplink->has[tuple.family] ||
+			!address_equal(&tuple.source, &uplink->address[tuple.family]))
+			return;
+	}
 	mbuf = reset_frame(worker, flow, direction, &tuple, &tcp);
 	if (mbuf == NULL)
 		return;

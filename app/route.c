@@ -60,6 +60,23 @@ route_find(struct worker *worker, enum family family, const union address *desti
 	return way->neighbour == NEIGHBOUR_NONE ? REASON_NO_ROUTE : REASON_NONE;
 }
 
+bool
+route_again(struct worker *worker, struct flow *flow)
+{
+	for (enum direction direction = DIRECTION_ORIGINAL; direction <= DIRECTION_REPLY;
+		direction++) {
+		struct flow_way *way = &flow->way[direction];
+		struct tuple other;
+
+		if (way->port != worker->policy->uplink)
+			continue;
+		flow_tuple(flow, !direction, &other);
+		if (route_find(worker, other.family, &other.source, way) != REASON_NONE)
+			return false;
+	}
+	return true;
+}
+
 static bool
 fits(const struct rte_mbuf *mbuf, const struct packet *packet, uint16_t mtu)
 {
@@ -295,6 +312,9 @@ release_held(struct worker *worker, struct rte_mbuf *mbuf)
 	packet->direction = (uint8_t)direction;
 	if (packet->flow == NULL)
 		worker_drop(worker, mbuf, REASON_NO_FLOW);
+	else if (packet->flow->generation != worker->policy->generation)
+		/* It waited under another policy, and perhaps for another gateway. */
+		pipeline_owned(worker, &mbuf, 1);
 	else
 		route_burst(worker, &mbuf, 1);
 }

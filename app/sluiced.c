@@ -31,6 +31,8 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/name_service.h"
+#include "app/own_udp.h"
 #include "app/port_change.h"
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
@@ -38,10 +40,12 @@
 #include "app/privilege.h"
 #include "app/settings.h"
 #include "app/snapshot.h"
+#include "app/source_host.h"
 #include "app/source_qubesdb.h"
 #include "app/source_xenstore.h"
 #include "app/tap_table.h"
 #include "app/telemetry.h"
+#include "app/uplink_change.h"
 #include "app/user_scripts.h"
 #include "app/worker_call.h"
 #include "conf/changes_file.h"
@@ -49,7 +53,7 @@
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.conf"
 #define SNAPSHOT_NAME "flows.snapshot"
-/* Longest wait for QubesDB before qubes may appear without their rules. */
+/* Longest wait for QubesDB before qubes may appear without their rules, and then for their vifs. */
 #define SETTLE_MS 2000
 
 static void
@@ -255,6 +259,10 @@ build(struct daemon *daemon)
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
 	if (error == 0)
+		error = uplink_change_create(daemon, &daemon->uplink_change);
+	if (error == 0)
+		error = source_host_open(daemon, &log_report);
+	if (error == 0)
 		error = drop_poll_create(daemon, &daemon->drops);
 	if (error == 0)
 		error = tap_table_create(daemon, &daemon->taps);
@@ -266,6 +274,10 @@ build(struct daemon *daemon)
 		error = source_qubesdb_open(daemon, &daemon->qubesdb);
 	if (error == 0)
 		source_qubesdb_settle(daemon->qubesdb, SETTLE_MS);
+	if (error == 0 && daemon->file->xenstore)
+		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		source_xenstore_settle(daemon->xenstore, SETTLE_MS);
 	if (error == -ENOMEM)
 		log_line("out of memory");
 	if (error == 0)
@@ -277,11 +289,16 @@ build(struct daemon *daemon)
 	if (error == 0) {
 		flows_restore(daemon);
 		daemon->policy_s = (uint64_t)time(NULL);
+		daemon->dataplane->own = own_udp_create();
+		if (daemon->dataplane->own == NULL) {
+			log_line("out of memory");
+			return -ENOMEM;
+		}
 		error = loop_start(
 			daemon->dataplane, daemon->conf->idle, &log_report, &daemon->loop);
 	}
-	if (error == 0 && daemon->file->xenstore)
-		error = source_xenstore_open(daemon, &log_report, &daemon->xenstore);
+	if (error == 0)
+		error = name_service_create(daemon, &log_report, &daemon->names);
 	if (error == 0)
 		error = service_create(daemon, &daemon->service);
 	return error;
@@ -359,6 +376,7 @@ run(const char *path)
 	signal(SIGPIPE, SIG_IGN);
 	signals_hold(true);
 	signal(SIGXFSZ, SIG_IGN); /* a snapshot over a limit is an error like a full disk */
+	source_host_look(daemon.file, daemon.live, &log_report);
 	daemon.base = event_base_new();
 	if (daemon.base == NULL)
 		log_line("out of memory");
@@ -372,6 +390,7 @@ run(const char *path)
 		now_ms = loop_now(daemon.loop);
 		loop_stop(daemon.loop);
 	}
+	name_service_stop(daemon.names);
 	flows_save(&daemon, now_ms);
 	telemetry_close();
 	control_close(daemon.control);
@@ -379,9 +398,14 @@ run(const char *path)
 	quiet_watch_free(daemon.deaf);
 	drop_poll_free(daemon.drops);
 	events_free(daemon.events);
+	source_host_close(&daemon);
+	uplink_change_free(daemon.uplink_change); /* its call may wait */
 	port_changes_stop(daemon.ports);
 	worker_calls_free(daemon.calls);
 	port_changes_free(daemon.ports);
+	name_service_free(daemon.names); /* its calls may have waited */
+	if (daemon.dataplane != NULL)
+		own_udp_free(daemon.dataplane->own);
 	tap_table_free(daemon.taps); /* its calls may have waited */
 	dataplane_free(daemon.dataplane);
 	if (daemon.base != NULL)

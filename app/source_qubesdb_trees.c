@@ -34,7 +34,7 @@
 #define READING_MAX 32
 /* How long an address may be missing before its tree is forgotten: dom0 writes the list of clients
    and the trees one after the other. */
-#define ABSENT_MS 5000
+#define ABSENT_MS 3000
 
 static const char *const prefixes[TREE_PARTS] = {
 	[TREE_RULES] = "/qubes-firewall/",
@@ -155,10 +155,10 @@ trees_changed(struct source_qubesdb *source, const char *path)
 		if (strncmp(path, prefixes[part], strlen(prefixes[part])) != 0)
 			continue;
 		length = strcspn(text, "/");
-		if (length == 0) {
+		if (text[0] == '\0')
 			trees_taken_away(source, part);
+		if (length == 0)
 			return true;
-		}
 		tree = tree_of(source, text, length);
 		if (tree != NULL && text[length] == '\0')
 			tree_commit(tree, part);

@@ -77,6 +77,7 @@ struct source_xenstore {
 	int link_fd; /* -1: interfaces are looked at once a second */
 	int query_fd;
 	bool connected, told, hangs;
+	bool settled; /* what was there at the beginning has been seen to, if anything was */
 	unsigned session, left_out;
 	uint64_t announced; /* what the last view knows of */
 	bool apply_failed;  /* something is to go that did not */
@@ -197,6 +198,10 @@ vif_up(struct source_xenstore *source, struct attachment *attachment, unsigned i
 {
 	struct failure failure;
 
+	/* a port that should be closed may still be open: on an interface that is gone, by this
+	 * name */
+	if (source->apply_failed && apply(source, &failure) != 0)
+		return;
 	if (live_put(source, &attachment->seen) != 0) {
 		snprintf(failure.text, sizeof(failure.text), "out of memory");
 	} else if (apply(source, &failure) == 0) {
@@ -347,6 +352,7 @@ look_now(struct source_xenstore *source)
 		}
 	}
 	attachments_sweep(source);
+	source->settled |= source->told;
 }
 
 /* --- what xenstore says --- */
@@ -457,7 +463,7 @@ view_came(evutil_socket_t number, short events, void *context)
 	if (view == NULL)
 		return;
 	connection_tell(source, view);
-	if (view->connected && view_merge(source, view))
+	if (!view->connected || view_merge(source, view))
 		look_now(source);
 	free(view);
 }
@@ -566,6 +572,34 @@ source_xenstore_open(
 	links_open(source);
 	*out = source;
 	return 0;
+}
+
+static void
+too_late(evutil_socket_t number, short events, void *context)
+{
+	(void)number, (void)events;
+	*(bool *)context = true;
+}
+
+void
+source_xenstore_settle(struct source_xenstore *source, unsigned most_ms)
+{
+	const struct timeval most = {
+		.tv_sec = most_ms / 1000, .tv_usec = (suseconds_t)(most_ms % 1000 * 1000)};
+	struct event *timer;
+	bool late = false;
+
+	if (source == NULL)
+		return;
+	timer = evtimer_new(source->daemon->base, too_late, &late);
+	if (timer == NULL || evtimer_add(timer, &most) != 0)
+		late = true;
+	while (!late && !source->settled)
+		event_base_loop(source->daemon->base, EVLOOP_ONCE);
+	if (!source->settled)
+		log_line("xenstore: not all vifs are there after %u ms, they come later", most_ms);
+	if (timer != NULL)
+		event_free(timer);
 }
 
 static void

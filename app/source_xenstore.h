@@ -25,5 +25,11 @@ struct source_xenstore;
 int source_xenstore_open(
 	struct daemon *daemon, const struct report *report, struct source_xenstore **out);
 
+/**
+ * Have the event loop run until the vifs that are there already are served, but no longer than
+ * @p most_ms: before flows of a former life are taken up, whose qubes they are. NULL is fine.
+ */
+void source_xenstore_settle(struct source_xenstore *source, unsigned most_ms);
+
 /** What is attached stays as it is. NULL is fine. */
 void source_xenstore_close(struct source_xenstore *source);

@@ -38,7 +38,8 @@ struct port_counters {
 	COUNTER(answers,	  "icmp_errors_sent") \
 	COUNTER(answers_withheld, "icmp_errors_withheld")	/* by the limit per source */ \
 	COUNTER(resets,		  "tcp_resets_sent")		/* to end what is no longer allowed */ \
-	COUNTER(datagrams,	  "datagrams_reassembled")
+	COUNTER(datagrams,	  "datagrams_reassembled") \
+	COUNTER(names_learned,	  "dns_answers_learned")	/* addresses of names in rules */
 /* clang-format on */
 
 struct worker_counters {
@@ -86,6 +87,7 @@ struct worker {
 	bool eviction_wanted; /* see open_flow */
 	uint64_t random;
 	uint32_t housekeeping_ms; /* when neighbours were last looked after */
+	uint16_t swept_qube;      /* whose names were */
 	struct worker_counters counters;
 	struct port_counters *ports;
 	struct drop_notes **notes; /* by port; NULL where none was ever opened */
@@ -188,6 +190,7 @@ struct decision {
 	const struct flow *flow; /* the open flow it is about; NULL: one to be opened */
 	struct target target;
 	enum reason reason;
+	bool elsewhere; /* its flow would have another address of ours now, or another resolver */
 	uint16_t rule;
 };
 
@@ -203,6 +206,18 @@ bool flow_has_qube(const struct policy *policy, const struct flow *flow);
 
 /** What decide_burst would say of one packet, if anything. Nothing changes. */
 bool decide_try(struct worker *worker, const struct packet *packet, struct decision *decision);
+
+/**
+ * Whether a packet whose flow cannot go on opens the one that it would open today. It does if its
+ * sender cannot tell the difference: of all but connections that somebody has answered.
+ */
+bool flow_begins_anew(const struct decision *decision, const struct packet *packet);
+
+/**
+ * Whether a flow bears an address of ours on the uplink that is not ours any more. One whose
+ * family has none there at present is not lost yet: it may come back.
+ */
+bool flow_is_stale(const struct policy *policy, const struct flow *flow);
 
 /**
  * End an open flow: a TCP connection with resets to both ends, others at once.
@@ -226,6 +241,12 @@ enum reason route_next_hop(const struct policy *policy, enum family family,
 /** The way to an address beyond the uplink. */
 enum reason route_find(struct worker *worker, enum family family, const union address *destination,
 	struct flow_way *way);
+
+/**
+ * Find the ways of a flow across the uplink again: gateway or link may have changed.
+ * @return false when there is none
+ */
+bool route_again(struct worker *worker, struct flow *flow);
 
 /** Whether a packet fits the way out, in pieces if it may be cut. Marks what must be. */
 bool route_fit(const struct rte_mbuf *mbuf, struct packet *packet, uint16_t mtu);

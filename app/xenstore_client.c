@@ -218,14 +218,23 @@ static int
 vif_read(struct xenstore_client *client, unsigned domid, unsigned devid, struct xenstore_vif *vif,
 	bool *exists)
 {
-	xs_transaction_t transaction = transaction_begin(client);
-	int error, ended;
+	int error = EAGAIN;
 
-	if (transaction == XBT_NULL)
-		return errno;
-	error = vif_read_within(client, transaction, domid, devid, vif, exists);
-	ended = transaction_end(client, transaction, true);
-	return error != 0 ? error : ended;
+	*exists = false;
+	for (unsigned tries = 0; tries < TRANSACTION_TRIES && error == EAGAIN; tries++) {
+		xs_transaction_t transaction = transaction_begin(client);
+		int ended;
+
+		if (transaction == XBT_NULL)
+			return errno;
+		error = vif_read_within(client, transaction, domid, devid, vif, exists);
+		/* not abandoned: only then does xenstored say whether all of it was there at once
+		 */
+		ended = transaction_end(client, transaction, false);
+		if (error == 0)
+			error = ended;
+	}
+	return error;
 }
 
 /* --- the thread: what it knows --- */
@@ -518,9 +527,6 @@ events_take(struct xenstore_client *client)
 		dirty_mark(client, event[XS_WATCH_PATH]);
 		free(event);
 	}
-	/* that is how the library says that the other end has gone */
-	if (errno == EINVAL)
-		return ECONNRESET;
 	return errno == EAGAIN ? 0 : errno;
 }
 
@@ -587,6 +593,9 @@ client_run(void *context)
 		error = errno;
 		if (client->store != NULL) {
 			error = session_run(client, &served);
+			/* that is how the library says that the other end has gone */
+			if (error == EINVAL)
+				error = ECONNRESET;
 			xs_close(client->store);
 		}
 		if (served)

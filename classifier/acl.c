@@ -45,7 +45,11 @@
  *  - up to FEW_RULES that are left for rte_acl are kept in a list and tried in their order;
  *  - a rule for DNS only (specialtarget=dns) would double the trie, since its condition is
  *    independent of everything else in the key. Such rules are few and few packets are DNS: they
- *    are kept in a list, and a DNS packet looks whether one of them comes before what was found.
+ *    are kept in a list, and a DNS packet looks whether one of them comes before what was found;
+ *  - a rule for a name has addresses that come and go, and it knows none of them. Such rules stand
+ *    in a list of their own, too, by name and then in their order. Whoever has found out which
+ * names a destination has (classifier/names.h) looks at the rules of these names only, and whether
+ * one of them comes before what was found. Rulesets without names do not notice.
  *
  * Life cycle: acl_compile and acl_free belong to the control thread; in between the acl is
  * immutable and any worker may classify with it. Every build is a fresh context under a fresh name,
@@ -119,6 +123,15 @@ struct few {
 	uint16_t verdict[FEW_RULES];
 };
 
+/* A rule for a name; its destination is the names that the packet's has. */
+struct named_rule {
+	struct acl_result verdict;
+	uint16_t id;
+	uint8_t protocol; /* 0 = any */
+	bool dns;
+	uint16_t port_low, port_high; /* host order */
+};
+
 struct acl {
 	struct direct_table *direct; /* NULL when there is no direct rule */
 	struct rte_acl_ctx *context; /* NULL when there is no other, or only a few */
@@ -126,6 +139,8 @@ struct acl {
 	struct acl_result fallback;  /* what no rule decides */
 	size_t memory;               /* bytes */
 	enum family family;
+	unsigned named_count;
+	struct named_rule *named; /* by name, and those of one in rule order */
 	unsigned dns_count;
 	struct dns_rule dns[]; /* in rule order */
 };
@@ -172,7 +187,7 @@ rule_is_possible(const struct rule *rule, enum family family)
 		if (family != FAMILY_IPV6)
 			return false;
 		break;
-	case DESTINATION_NAME: /* no resolver yet: every name is unresolved */
+	case DESTINATION_NAME: /* see named_add */
 		return false;
 	}
 	/* The virtual DNS addresses are IPv4 only. */
@@ -482,6 +497,77 @@ dns_rule_fill(struct dns_rule *dns, const struct rule *rule, unsigned index)
 	}
 }
 
+/* --- rules for names --- */
+
+static void
+named_add(struct acl *acl, const struct rule *rule, unsigned index, enum family family)
+{
+	struct named_rule *named = &acl->named[acl->named_count];
+
+	if (rule->name_id == 0 || (rule->dns && family != FAMILY_IPV4) ||
+		rule->families == (family == FAMILY_IPV4 ? RULE_IPV6_ONLY : RULE_IPV4_ONLY))
+		return;
+	*named = (struct named_rule){
+		.verdict = {(uint8_t)rule->action, (uint16_t)index},
+		.id = rule->name_id,
+		.protocol = rule_ip_protocol(rule, family),
+		.dns = rule->dns,
+	};
+	rule_port_range(rule, &named->port_low, &named->port_high);
+	acl->named_count++;
+}
+
+static int
+named_compare(const void *a, const void *b)
+{
+	const struct named_rule *left = a, *right = b;
+
+	return left->id != right->id ? (left->id < right->id ? -1 : 1)
+				     : (int)left->verdict.rule - (int)right->verdict.rule;
+}
+
+/* The first rule of a name, or where it would stand. */
+static unsigned
+named_first(const struct acl *acl, uint16_t id)
+{
+	unsigned low = 0;
+
+	for (unsigned high = acl->named_count; low < high;) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (acl->named[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+bool
+acl_has_names(const struct acl *acl)
+{
+	return acl->named_count != 0;
+}
+
+void
+acl_name(const struct acl *acl, const struct acl_key *key, uint16_t id, struct acl_result *result)
+{
+	uint16_t port = rte_be_to_cpu_16(key->target[halves[acl->family]]);
+
+	for (unsigned i = named_first(acl, id); i < acl->named_count; i++) {
+		const struct named_rule *named = &acl->named[i];
+
+		if (named->id != id || named->verdict.rule > result->rule)
+			return;
+		if ((named->protocol == 0 || named->protocol == key->protocol) &&
+			(!named->dns || key->dns) && port >= named->port_low &&
+			port <= named->port_high) {
+			*result = named->verdict;
+			return;
+		}
+	}
+}
+
 /* --- a few rules --- */
 
 static int
@@ -654,6 +740,8 @@ rules_sort(struct acl *acl, const struct ruleset *ruleset, enum family family,
 		struct extent *extent = &extents[count];
 		enum relation relation;
 
+		if (rule->destination == DESTINATION_NAME)
+			named_add(acl, rule, i, family);
 		if (!rule_is_possible(rule, family))
 			continue;
 		if (rule_is_universal(rule)) {
@@ -682,6 +770,7 @@ acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 	struct extent *extents;
 	struct acl *acl;
 	unsigned dns_count = 0;
+	unsigned named_count = 0;
 	unsigned possible = 0;
 	unsigned count = 0;
 	size_t before = heap_used();
@@ -695,6 +784,7 @@ acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 		if (!rule_is_valid(&ruleset->rules[i]))
 			return -EINVAL;
 		dns_count += ruleset->rules[i].dns;
+		named_count += ruleset->rules[i].name_id != 0;
 		possible += rule_is_possible(&ruleset->rules[i], family);
 	}
 	if (possible > ACL_RULES_MAX)
@@ -703,15 +793,21 @@ acl_compile(const struct ruleset *ruleset, enum family family, struct acl **out)
 	acl = calloc(1, sizeof(*acl) + dns_count * sizeof(acl->dns[0]));
 	entries = calloc(ruleset->count + 1, sizeof(*entries));
 	extents = calloc(ruleset->count + 1, sizeof(*extents));
-	if (acl == NULL || entries == NULL || extents == NULL) {
+	if (acl != NULL && named_count != 0)
+		acl->named = calloc(named_count, sizeof(acl->named[0]));
+	if (acl == NULL || entries == NULL || extents == NULL ||
+		(named_count != 0 && acl->named == NULL)) {
 		error = -ENOMEM;
 	} else {
 		acl->family = family;
-		acl->memory = sizeof(*acl) + dns_count * sizeof(acl->dns[0]);
+		acl->memory = sizeof(*acl) + dns_count * sizeof(acl->dns[0]) +
+			      named_count * sizeof(acl->named[0]);
 		error = direct_create(acl, ruleset, family);
 	}
 	if (error == 0) {
 		count = rules_sort(acl, ruleset, family, entries, extents);
+		if (acl->named_count != 0)
+			qsort(acl->named, acl->named_count, sizeof(acl->named[0]), named_compare);
 		if (count > FEW_RULES)
 			error = context_build(acl, entries, count, family);
 		else if (count != 0)
@@ -738,6 +834,7 @@ acl_free(struct acl *acl)
 	rte_acl_free(acl->context);
 	rte_free(acl->few);
 	rte_free(acl->direct);
+	free(acl->named);
 	free(acl);
 }
 

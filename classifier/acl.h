@@ -14,8 +14,8 @@
 struct acl;
 
 /*
- * The compiler's own bound for one family, a little over RULES_MAX. What a qube may have is RULES_MAX, and conf/
- * refuses more with a message that names the line.
+ * The compiler's own bound for one family, a little over RULES_MAX. What a qube may have is
+ * RULES_MAX, and conf/ refuses more with a message that names the line.
  */
 #define ACL_RULES_MAX 1024
 
@@ -55,6 +55,19 @@ struct acl_result {
 /** Judge @p count keys (at most BURST_MAX) of the acl's family in one batch. */
 void acl_classify(const struct acl *acl, const struct acl_key *const *keys,
 	struct acl_result *results, unsigned count);
+
+/** Whether there are rules for names: then the names of each key's destination must be asked, too.
+ */
+bool acl_has_names(const struct acl *acl);
+
+/**
+ * Let the first rule that takes @p key because of a name its destination has take the place of a
+ * verdict that comes after it.
+ * @param id of the name, as the rules have it
+ * @param result in: of acl_classify, or of another name of the same destination
+ */
+void acl_name(
+	const struct acl *acl, const struct acl_key *key, uint16_t id, struct acl_result *result);
 
 /** Bytes the compiled acl takes, for limits and reports. */
 size_t acl_memory(const struct acl *acl);

@@ -9,7 +9,8 @@
 #include <netinet/in.h>
 
 static bool
-destination_matches(const struct rule *rule, const struct subject *subject)
+destination_matches(
+	const struct rule *rule, const struct subject *subject, const struct subject_names *names)
 {
 	switch (rule->destination) {
 	case DESTINATION_ANY:
@@ -20,7 +21,10 @@ destination_matches(const struct rule *rule, const struct subject *subject)
 	case DESTINATION_IPV6:
 		return subject->family == FAMILY_IPV6 &&
 		       prefix_contains(&rule->prefix, &subject->destination);
-	case DESTINATION_NAME: /* no resolver yet: every name is unresolved */
+	case DESTINATION_NAME:
+		for (unsigned i = 0; i < names->count; i++)
+			if (strcmp(rule->name, names->text[i]) == 0)
+				return true;
 		return false;
 	}
 	return false;
@@ -44,7 +48,8 @@ protocol_matches(const struct rule *rule, const struct subject *subject)
 }
 
 static bool
-rule_matches(const struct rule *rule, const struct subject *subject)
+rule_matches(
+	const struct rule *rule, const struct subject *subject, const struct subject_names *names)
 {
 	uint16_t port = rte_be_to_cpu_16(subject->destination_port);
 
@@ -52,7 +57,7 @@ rule_matches(const struct rule *rule, const struct subject *subject)
 		return false;
 	if (rule->families == RULE_IPV6_ONLY && subject->family != FAMILY_IPV6)
 		return false;
-	if (!destination_matches(rule, subject) || !protocol_matches(rule, subject))
+	if (!destination_matches(rule, subject, names) || !protocol_matches(rule, subject))
 		return false;
 	if (rule->has_ports && (port < rule->port_low || port > rule->port_high))
 		return false;
@@ -67,8 +72,17 @@ rule_matches(const struct rule *rule, const struct subject *subject)
 enum action
 linear_match(const struct ruleset *ruleset, const struct subject *subject, uint16_t *rule)
 {
+	static const struct subject_names none;
+
+	return linear_match_named(ruleset, subject, &none, rule);
+}
+
+enum action
+linear_match_named(const struct ruleset *ruleset, const struct subject *subject,
+	const struct subject_names *names, uint16_t *rule)
+{
 	for (unsigned i = 0; i < ruleset->count; i++) {
-		if (rule_matches(&ruleset->rules[i], subject)) {
+		if (rule_matches(&ruleset->rules[i], subject, names)) {
 			*rule = (uint16_t)i;
 			return ruleset->rules[i].action;
 		}

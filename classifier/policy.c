@@ -179,6 +179,8 @@ rules_unref(struct rules *rules)
 	for (unsigned i = 0; rules->hits != NULL && i <= rules->ruleset.count; i++)
 		hits_unref(rules->hits[i]);
 	free(rules->hits);
+	free(rules->name_index);
+	names_unref(rules->names);
 	ruleset_clear(&rules->ruleset);
 	free(rules);
 }

@@ -14,6 +14,7 @@
 #include "classifier/budget.h"
 #include "classifier/forward.h"
 #include "classifier/hits.h"
+#include "classifier/names.h"
 #include "classifier/packet.h"
 
 #define QUBES_MAX 1000
@@ -37,6 +38,10 @@ struct rules {
 	   compiled, without ends and comments */
 	struct ruleset ruleset;
 	struct hits **hits; /* RULES_VALID: of each rule, and of the policy behind the last one */
+	/* NULL when no rule is for a name: the addresses of names, shared by all rules that the qube
+	   has had; and the names by their text */
+	struct names *names;
+	struct name_index *name_index;
 };
 
 /* Whose packets reach a UDP port that a qube has opened (RFC 4787 section 5). */

@@ -86,6 +86,7 @@ struct conf_port {
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX];
 	enum settings settings; /* ROLE_UPLINK */
+	char resolv_conf[256];  /* SETTINGS_HOST: where resolvers are found, "": the usual places */
 	enum mss_clamp mss_clamp;
 	uint16_t mss;  /* MSS_CLAMP_FIXED: bytes */
 	unsigned line; /* of its section header */

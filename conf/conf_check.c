@@ -84,6 +84,8 @@ uplink_check(struct loader *loader, const struct section *section)
 		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS};
 
 	forbid(loader, section, KEY_PORT_QUBE, "belongs to a port with role = qube");
+	if (loader->conf->ports[section->index].settings != SETTINGS_HOST)
+		forbid(loader, section, KEY_PORT_RESOLV_CONF, "is for settings = host");
 	if (section->key_valid[KEY_PORT_SETTINGS] &&
 		loader->conf->ports[section->index].settings != SETTINGS_FILE) {
 		for (unsigned i = 0; i < RTE_DIM(settings); i++)
@@ -107,7 +109,8 @@ static void
 qube_port_check(struct loader *loader, const struct section *section, const struct section **lives)
 {
 	static const enum key_id uplink_only[] = {KEY_PORT_ADDRESS, KEY_PORT_ADDRESS6,
-		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS, KEY_PORT_SETTINGS};
+		KEY_PORT_GATEWAY, KEY_PORT_GATEWAY6, KEY_PORT_DNS, KEY_PORT_SETTINGS,
+		KEY_PORT_RESOLV_CONF};
 	const struct conf *conf = loader->conf;
 	const struct conf_port *port = &conf->ports[section->index];
 	unsigned line = section->key_line[KEY_PORT_QUBE];
@@ -119,7 +122,8 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 		forbid(loader, section, uplink_only[i],
 			"belongs to a port with role = uplink; the addresses of a qube stand in "
 			"its [qube NAME] section");
-	key_require(loader, section, KEY_PORT_QUBE);
+	if (port->role == ROLE_QUBE)
+		key_require(loader, section, KEY_PORT_QUBE);
 	if (port->qube[0] == '\0')
 		return;
 	for (qube = 0; qube < conf->qube_count; qube++)
@@ -250,6 +254,11 @@ ports_check(struct loader *loader)
 	if (uplink == NULL && !role_unknown)
 		loader_error(loader, loader->conf->line_count, NULL,
 			"no port is the uplink; exactly one [port NAME] needs role = uplink");
+	if (uplink != NULL && host == NULL && !role_unknown &&
+		uplink->key_valid[KEY_PORT_SETTINGS] &&
+		loader->conf->ports[uplink->index].settings == SETTINGS_HOST)
+		loader_error(loader, uplink->key_line[KEY_PORT_SETTINGS], "settings",
+			"host needs a port with role = host, where our own kernel says them");
 	free(lives);
 }
 

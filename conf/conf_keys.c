@@ -344,6 +344,20 @@ settings_parse(const struct key *key, void *object, const char *text, char *reas
 }
 
 static bool
+resolv_conf_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_port *port = object;
+
+	(void)key;
+	if (text[0] != '/')
+		return value_wrong(reason, "is not an absolute path");
+	if (strlen(text) >= sizeof(port->resolv_conf))
+		return value_wrong(reason, "is too long");
+	snprintf(port->resolv_conf, sizeof(port->resolv_conf), "%s", text);
+	return true;
+}
+
+static bool
 qube_name_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	if (!value_name(text, reason))

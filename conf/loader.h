@@ -135,6 +135,9 @@ enum section_kind {
 	KEY(PORT_SETTINGS, PORT, "settings", settings_parse, \
 		"file, qubesdb or host: who says what addresses, gateways and resolvers the uplink has", \
 		.without = "file") \
+	KEY(PORT_RESOLV_CONF, PORT, "resolv-conf", resolv_conf_parse, \
+		"an absolute path of at most 255 bytes, for settings = host: where resolvers are found", \
+		.without = "/run/systemd/resolve/resolv.conf, or without that /etc/resolv.conf") \
 	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
 		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more", \
 		.without = "off") \

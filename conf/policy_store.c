@@ -85,6 +85,7 @@ ruleset_copy(struct ruleset *copy, const struct ruleset *ruleset, uint64_t now_s
 		*rule = ruleset->rules[i];
 		rule->expire_s = 0;
 		rule->comment = NULL;
+		rule->name_id = 0;
 		if (rule->name != NULL && (rule->name = strdup(rule->name)) == NULL)
 			return -ENOMEM;
 		copy->count++;
@@ -138,6 +139,104 @@ hits_fill(struct rules *rules, const struct rules *before)
 	return rules->hits[count] != NULL ? error : -ENOMEM;
 }
 
+/* The number that a name had in the rules before; 0 if it had none. */
+static uint16_t
+name_before(const struct rules *before, const char *name)
+{
+	return before != NULL && before->name_index != NULL
+		       ? name_index_find(before->name_index, name)
+		       : 0;
+}
+
+/* Give names that are new a number. @return false when all numbers have been given out */
+static bool
+names_number_all(struct rules *rules, const struct rules *before, struct name_table *seen,
+	unsigned *left_out)
+{
+	struct ruleset *ruleset = &rules->ruleset;
+	unsigned count = 0;
+
+	*left_out = 0;
+	for (unsigned i = 0; i < ruleset->count; i++) {
+		struct rule *rule = &ruleset->rules[i];
+		uint16_t first;
+
+		rule->name_id = 0;
+		if (rule->destination != DESTINATION_NAME || !name_is_sound(rule->name))
+			continue;
+		first = name_table_find(seen, rule->name);
+		if (first != UINT16_MAX) {
+			rule->name_id = ruleset->rules[first].name_id;
+			continue;
+		}
+		if (count == QUBE_NAMES_MAX) {
+			(*left_out)++;
+			continue;
+		}
+		count++;
+		name_table_add(seen, rule->name, (uint16_t)i);
+		rule->name_id = name_before(before, rule->name);
+		if (rule->name_id == 0)
+			rule->name_id = names_number(rules->names);
+		if (rule->name_id == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The same, which ends with a new table of addresses if there must be one. */
+static int
+names_number_rules(struct rules *rules, const struct rules *before, unsigned *left_out)
+{
+	struct name_table seen;
+
+	if (before != NULL && before->names != NULL) {
+		bool done;
+
+		if (name_table_create(&seen, rules->ruleset.count) != 0)
+			return -ENOMEM;
+		rules->names = names_ref(before->names);
+		done = names_number_all(rules, before, &seen, left_out);
+		name_table_free(&seen);
+		if (done)
+			return 0;
+		names_unref(rules->names);
+	}
+	rules->names = names_new();
+	if (rules->names == NULL || name_table_create(&seen, rules->ruleset.count) != 0)
+		return -ENOMEM;
+	names_number_all(rules, NULL, &seen, left_out);
+	name_table_free(&seen);
+	return 0;
+}
+
+/*
+ * Give the names of rules their numbers, and the qube a table of addresses. Names that stay keep
+ * both: what is known of them is known to the new rules as well.
+ */
+static int
+names_fill(const struct build *build, const char *qube, struct rules *rules,
+	const struct rules *before)
+{
+	unsigned left_out;
+	bool any = false;
+
+	for (unsigned i = 0; i < rules->ruleset.count; i++)
+		any = any || rules->ruleset.rules[i].destination == DESTINATION_NAME;
+	if (!any)
+		return 0;
+	if (names_number_rules(rules, before, &left_out) != 0)
+		return -ENOMEM;
+	if (left_out != 0)
+		report_line(build->report,
+			"qube %s: %u rules with names match nothing: there are %d names before "
+			"them, "
+			"and no more are allowed",
+			qube, left_out, QUBE_NAMES_MAX);
+	rules->name_index = name_index_new(&rules->ruleset);
+	return rules->name_index != NULL ? 0 : -ENOMEM;
+}
+
 /* @param out NULL without memory for the bookkeeping; RULES_BAD when the compiler refuses */
 static int
 rules_compile(const struct build *build, const struct conf_qube *qube, const struct ruleset *wanted,
@@ -152,6 +251,8 @@ rules_compile(const struct build *build, const struct conf_qube *qube, const str
 	error = ruleset_copy(&rules->ruleset, wanted, build->now_s);
 	if (error == 0)
 		error = hits_fill(rules, before);
+	if (error == 0)
+		error = names_fill(build, qube->name, rules, before);
 	if (error != 0)
 		return error;
 	build->policy->compiled++;

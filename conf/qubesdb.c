@@ -111,6 +111,7 @@ struct qubesdb {
 	struct request *unsent; /* the first that is not sent completely */
 	unsigned request_count;
 	uint64_t up_since_ms;
+	bool answered_all; /* once, on this connection */
 	unsigned pause_ms;
 	size_t filled; /* bytes of input */
 	_Alignas(8) char input[INPUT_SIZE];
@@ -261,22 +262,28 @@ connection_close(struct qubesdb *db)
 static void connection_lost(struct qubesdb *db, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* A daemon that was good for a while is soon asked again, one that is never good ever less. */
+/*
+ * A daemon that was good for a while is soon asked again, one that is never good ever less. One
+ * that answers and then goes is asked again after as long as that took.
+ */
 static void
 connection_lost(struct qubesdb *db, const char *format, ...)
 {
 	char reason[REASON_SIZE];
 	va_list arguments;
+	uint64_t lived_ms;
 
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	if (db->fd >= 0 && now_ms() - db->up_since_ms > PAUSE_MOST_MS)
+	lived_ms = now_ms() - db->up_since_ms;
+	if (db->fd >= 0 && lived_ms > PAUSE_MOST_MS)
 		db->pause_ms = PAUSE_LEAST_MS;
+	else if (db->fd >= 0 && db->answered_all)
+		db->pause_ms = lived_ms > PAUSE_LEAST_MS ? (unsigned)lived_ms : PAUSE_LEAST_MS;
 	connection_close(db);
 	timer_set(db, db->pause_ms);
-	if (db->pause_ms < PAUSE_MOST_MS)
-		db->pause_ms *= 2;
+	db->pause_ms = 2 * db->pause_ms < PAUSE_MOST_MS ? 2 * db->pause_ms : PAUSE_MOST_MS;
 	db->owner.lost(db->owner.context, reason);
 }
 
@@ -305,10 +312,12 @@ answer_end(struct qubesdb *db, int error, const char *value, size_t length)
 
 	STAILQ_REMOVE_HEAD(&db->requests, next);
 	db->request_count--;
-	if (STAILQ_EMPTY(&db->requests))
+	if (STAILQ_EMPTY(&db->requests)) {
+		db->answered_all = true;
 		event_del(db->timer);
-	else
+	} else {
 		timer_set(db, db->owner.answer_ms);
+	}
 	request_end(request, error, value, length);
 }
 
@@ -486,6 +495,7 @@ connection_begin(struct qubesdb *db)
 	}
 	db->fd = fd;
 	db->up_since_ms = now_ms();
+	db->answered_all = false;
 	/* No event of them is pending: they may be given another descriptor. */
 	if (event_assign(db->readable, db->base, fd, EV_READ | EV_PERSIST, readable, db) != 0 ||
 		event_assign(db->writable, db->base, fd, EV_WRITE | EV_PERSIST, writable, db) !=

@@ -109,6 +109,21 @@ sluice_compare(struct reload *reload)
 		running->telemetry ? "yes" : "no", wanted->telemetry ? "yes" : "no");
 }
 
+/* Whom to follow is decided when sluiced starts. */
+static void
+sources_compare(struct reload *reload)
+{
+	const struct conf *running = reload->running, *wanted = reload->wanted;
+
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB,
+		running->qubesdb_path != NULL ? running->qubesdb_path : "none",
+		wanted->qubesdb_path != NULL ? wanted->qubesdb_path : "none");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_QUBESDB_FORWARDS,
+		running->qubesdb_forwards ? "yes" : "no", wanted->qubesdb_forwards ? "yes" : "no");
+	value_compare(reload, SECTION_QUBES, "", KEY_QUBES_XENSTORE,
+		running->xenstore ? "yes" : "no", wanted->xenstore ? "yes" : "no");
+}
+
 int
 conf_reload_check(
 	const struct conf *running, const struct conf *wanted, const struct report *report)
@@ -116,5 +131,6 @@ conf_reload_check(
 	struct reload reload = {.running = running, .wanted = wanted, .report = report};
 
 	sluice_compare(&reload);
+	sources_compare(&reload);
 	return reload.differences == 0 ? 0 : -EBUSY;
 }

@@ -25,6 +25,7 @@
 	TIMEOUT(ICMP_QUERY,	 "icmp-query",       60, 60, 3600,   "ping and its like (RFC 5508 REQ-2: at least 60)") \
 	TIMEOUT(OTHER,		 "other",           600,  5, 432000, "protocols without ports") \
 	TIMEOUT(FRAGMENT,	 "fragment",         30,  1, 120,    "first fragment seen, datagram not complete") \
+	TIMEOUT(NAME,		 "name",	     60,  1, 3600,   "an address of a name in rules opens flows so much longer than its TTL") \
 	TIMEOUT(PICKUP,		 "tcp-pickup",        0,  0, 3600,   "after a start without a flow snapshot: qubes' connections are taken up in the middle")
 /* clang-format on */
 

@@ -19,12 +19,12 @@ debian_packages() {
     case $1 in
     build)
         echo build-essential meson ninja-build pkg-config libdpdk-dev libpcap-dev libinih-dev \
-            libcunit1-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev \
+            libcunit1-dev libc-ares-dev libevent-dev libjansson-dev libmnl-dev libnftables-dev libxml2-dev \
             libncurses-dev libcap-ng-dev libseccomp-dev libsystemd-dev libxen-dev scdoc
         ;;
     test)
         echo python3 python3-scapy iproute2 iputils-ping ethtool nftables curl dnsmasq-base \
-            bind9-dnsutils tcpdump tshark procps socat netcat-openbsd tmux iperf3 \
+            bind9-dnsutils udhcpc tcpdump tshark procps socat netcat-openbsd tmux iperf3 \
             python3-prometheus-client groff-base xenstore-utils
         ;;
     lint) echo clang-format clang-tidy cppcheck codespell shellcheck ;;
@@ -37,13 +37,13 @@ fedora_packages() {
     case $1 in
     build)
         echo gcc meson ninja-build pkgconf-pkg-config dpdk-devel libpcap-devel inih-devel \
-            CUnit-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel \
+            CUnit-devel c-ares-devel libevent-devel jansson-devel libmnl-devel nftables-devel libxml2-devel \
             ncurses-devel libcap-ng-devel libseccomp-devel systemd-devel xen-devel scdoc libasan \
             libubsan
         ;;
     test)
         echo python3 python3-scapy iproute iputils ethtool nftables curl dnsmasq bind-utils \
-            tcpdump wireshark-cli procps-ng socat netcat tmux iperf3 \
+            busybox tcpdump wireshark-cli procps-ng socat netcat tmux iperf3 \
             python3-prometheus_client groff-base xen-runtime
         ;;
     lint) echo clang-tools-extra cppcheck codespell ShellCheck ;;

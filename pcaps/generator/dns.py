@@ -3,6 +3,7 @@
 
 from generator.chosen import ONE_SOCKET_PORT
 from generator.path import *
+from scapy.layers.dns import DNSRROPT
 
 DNS_RULES = {"work": "policy=drop\naction=accept specialtarget=dns\n"}
 
@@ -133,3 +134,94 @@ def dns_rules():
     case.refuse(3, PERSONAL, frame, "rule", "0000")
     frame = from_qube(PERSONAL, VIRTUAL_DNS[1], tcp(42043, 53, "S"))
     case.out(4, PERSONAL, frame, destination=RESOLVER)
+
+
+def names_answer(number, name, records, kind="A"):
+    """An answer as resolvers give it: aliases first, with EDNS."""
+    answers = None
+    for owner, type, ttl, data in records:
+        record = DNSRR(rrname=owner, type=type, ttl=ttl, rdata=data)
+        answers = record if answers is None else answers / record
+    return DNS(
+        id=number,
+        qr=1,
+        ra=1,
+        rd=1,
+        qd=DNSQR(qname=name, qtype=kind),
+        ancount=len(records),
+        an=answers,
+        ar=DNSRROPT(rclass=1232),
+    )
+
+
+@a_case
+def dns_names():
+    host, shop = "www.example.org", "shop.example"
+    other = "203.0.113.81"
+    case = Case(
+        "dns-names",
+        "A name in rules has the addresses that a resolver has just told the qube: by way of "
+        "aliases, several at once, IPv6 too. They open flows until their TTL and 60 s are over; "
+        "open flows go on. What nobody asked for counts for nothing.",
+        rules={
+            "work": "policy=drop\n"
+            "action=accept specialtarget=dns\n"
+            f"action=accept dsthost={host} proto=tcp dstports=443-443\n"
+            "action=accept dsthost=a..b\n"
+            f"action=drop dsthost={shop} proto=udp\n"
+            f"action=accept dsthost={shop}\n"
+        },
+    )
+
+    def ask(time, number, name, kind="A"):
+        message = DNS(id=number, rd=1, qd=DNSQR(qname=name, qtype=kind), ar=DNSRROPT())
+        frame = from_qube(WORK, VIRTUAL_DNS[0], dns_packet(42050, 53, message))
+        case.out(time, WORK, frame, rule="0000", destination=RESOLVER)
+
+    def tell(time, message):
+        frame = from_uplink(RESOLVER, dns_packet(53, 42050, message), ttl=64)
+        case.back(time, WORK, frame, rule="0000", source=VIRTUAL_DNS[0])
+
+    case.refuse(0, WORK, from_qube(WORK, SERVER, tcp(42060, 443, "S")))
+    ask(1, 1, host)
+    case.refuse(1.01, WORK, from_qube(WORK, SERVER, tcp(42061, 443, "S")))
+    chain = [
+        (host, "CNAME", 300, "cdn.example.net"),
+        ("cdn.example.net", "CNAME", 100, "edge.example.net"),
+        ("edge.example.net", "A", 200, SERVER),
+        ("edge.example.net", "A", 200, other),
+    ]
+    tell(1.02, names_answer(1, host, chain))
+    opened = from_qube(WORK, SERVER, tcp(42062, 443, "S"))
+    case.out(1.03, WORK, opened, rule="0001")
+    case.out(1.04, WORK, from_qube(WORK, other, tcp(42063, 443, "S")), rule="0001")
+    case.refuse(1.05, WORK, from_qube(WORK, SERVER, tcp(42064, 80, "S")))
+    case.refuse(1.06, WORK, from_qube(WORK, SERVER6, tcp(42065, 443, "S")))
+    ask(2, 2, host, "AAAA")
+    tell(2.02, names_answer(2, host, [(host, "AAAA", 100, SERVER6)], "AAAA"))
+    case.out(2.03, WORK, from_qube(WORK, SERVER6, tcp(42066, 443, "S")), rule="0001")
+    # nobody asked that, or not so; and a record of another name is no answer
+    third = "203.0.113.82"
+    ask(3, 3, "evil.example")
+    tell(3.01, names_answer(4, host, [(host, "A", 100, third)]))
+    tell(3.02, names_answer(3, host, [(host, "A", 100, third)]))
+    tell(
+        3.03,
+        names_answer(
+            3, "evil.example", [("evil.example", "A", 9, third), (host, "A", 100, third)]
+        ),
+    )
+    case.refuse(3.04, WORK, from_qube(WORK, third, tcp(42067, 443, "S")))
+    # one address, two names, and rules in their order
+    ask(4, 5, shop)
+    tell(4.01, names_answer(5, shop, [(shop, "A", 0, SERVER)]))
+    case.out(4.02, WORK, from_qube(WORK, SERVER, tcp(42068, 80, "S")), rule="0004")
+    case.out(4.03, WORK, from_qube(WORK, SERVER, tcp(42069, 443, "S")), rule="0001")
+    case.refuse(4.04, WORK, from_qube(WORK, SERVER, udp(42070, 80)), "rule", "0003")
+    # a TTL of 0 and 60 seconds; a TTL of 100 and 60 seconds
+    case.out(63, WORK, from_qube(WORK, SERVER, tcp(42071, 80, "S")), rule="0004")
+    case.refuse(65, WORK, from_qube(WORK, SERVER, tcp(42072, 80, "S")))
+    case.out(160, WORK, from_qube(WORK, SERVER, tcp(42073, 443, "S")), rule="0001")
+    case.out(161, WORK, opened, rule="0001")
+    case.refuse(162, WORK, from_qube(WORK, SERVER, tcp(42074, 443, "S")))
+    case.out(163, WORK, opened, rule="0001")

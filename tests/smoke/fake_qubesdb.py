@@ -10,7 +10,7 @@
     forwards ADDRESS [RULE...]         the same for forwards
     handled ADDRESS                    the counter, 0 for none
     wait ADDRESS COUNTER SECONDS       until the counter is another one; prints milliseconds
-    commit SECONDS ADDRESS POLICY [RULE...]   rules, and wait; prints milliseconds
+    commit SECONDS ADDRESS POLICY [RULE...]   rules, and wait; prints milliseconds after the marker
     load FILE                          many commands, one per line, in one go; RULE.. separated by |
     restart [SECONDS] [empty]          drop all clients and refuse others for so long
     rude HABIT [on|off]                see HABITS
@@ -46,9 +46,9 @@ HABITS = {
     "deaf": "accept, and read nothing",
     "garbage": "answer with bytes that are no message",
     "type": "answer with the wrong type",
-    "endless": "lists without an end",
+    "endless": "trees without an end",
     "long": "data that is longer than allowed",
-    "slow": "read one message in 20 ms",
+    "slow": "read one message in 10 ms",
     "hangup": "end the connection after half an answer",
 }
 
@@ -161,7 +161,7 @@ class Daemon:
                 now = time.monotonic()
                 if now < client.next_read:
                     return
-                client.next_read = now + 0.02
+                client.next_read = now + 0.01
             kind, path, length = HEADER.unpack_from(client.input)
             if len(client.input) < HEADER.size + length:
                 self.stats["split"] += 1  # header and data did not come in one piece
@@ -186,8 +186,8 @@ class Daemon:
         if "long" in self.rude:
             client.output += message(GOT_READ, path, b"x" * 4000)
             return
-        if "endless" in self.rude and kind in (MULTIREAD, LIST):
-            client.output += message(GOT_LIST if kind == LIST else GOT_MULTIREAD,
+        if "endless" in self.rude and kind == MULTIREAD:
+            client.output += message(GOT_MULTIREAD,
                                      path + b"0000") * 1000
             client.input = message(kind, path) + client.input
             return
@@ -391,9 +391,9 @@ def serve(path, control_path):
             if words[0] == "wait":
                 waiters.append(Waiter(connection, words[1], int(words[2]), float(words[3])))
             elif words[0] == "commit":
-                waiter = Waiter(connection, words[2], daemon.handled(words[2]), float(words[1]))
+                before = daemon.handled(words[2])
                 daemon.command(["rules"] + words[2:])
-                waiters.append(waiter)
+                waiters.append(Waiter(connection, words[2], before, float(words[1])))
             else:
                 answer(connection, 0, daemon.command(words))
         except (ValueError, AssertionError, IndexError, OSError) as error:

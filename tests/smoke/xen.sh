@@ -21,6 +21,7 @@
 
 XENSTORED_PID=
 declare -A XEN_DOMID=() XEN_DEVID=() # of attached qubes
+declare -A XEN_TWIN=()               # [NAME]=QUBE: NAME has that qube's addresses
 
 # xen_require PROGRAM...: as world_require, and xenstored.
 xen_require() {
@@ -67,6 +68,9 @@ xs_rm() { xenstore-rm -s "$@" 2>/dev/null || true; }
 
 # --- vifs ---------------------------------------------------------------------------------------
 
+vif_address() { qube_address "${XEN_TWIN[$1]:-$1}"; }
+vif_address6() { qube_address6 "${XEN_TWIN[$1]:-$1}"; }
+
 # vif_name QUBE: of its interface. vif_path QUBE: of its backend. vif_frontend QUBE
 vif_name() { echo "vif${XEN_DOMID[$1]}.${XEN_DEVID[$1]}"; }
 vif_path() { echo "backend/vif/${XEN_DOMID[$1]}/${XEN_DEVID[$1]}"; }
@@ -82,7 +86,7 @@ vif_nodes() {
     value=(
         [frontend]=$front [frontend-id]=${XEN_DOMID[$qube]} [online]=1 [state]=1
         [script]=/etc/xen/scripts/vif-route-qubes [mac]=$QUBE_MAC
-        [ip]="$(qube_address "$qube") $(qube_address6 "$qube")" [bridge]=xenbr0
+        [ip]="$(vif_address "$qube") $(vif_address6 "$qube")" [bridge]=xenbr0
         [handle]=${XEN_DEVID[$qube]} [type]=vif
     )
     for given; do
@@ -104,8 +108,8 @@ vif_interface() {
     ip link add eth0 netns "$WORLD_NAME-$qube" address "$QUBE_MAC" type veth \
         peer name "$name" netns "$WORLD_NAME-fw" address "$VIF_MAC"
     ip -n "$WORLD_NAME-$qube" -batch - <<-IP
-		address add $(qube_address "$qube")/32 dev eth0
-		address add $(qube_address6 "$qube")/128 dev eth0
+		address add $(vif_address "$qube")/32 dev eth0
+		address add $(vif_address6 "$qube")/128 dev eth0
 		link set eth0 up
 		route add $GATEWAY dev eth0
 		route add default via $GATEWAY onlink dev eth0
@@ -118,20 +122,22 @@ vif_interface() {
 
 vif_interface_remove() { ip -n "$WORLD_NAME-fw" link delete "$(vif_name "$1")" 2>/dev/null || true; }
 
-# vif_create QUBE DOMID [devid=N] [KEY=VALUE...]: nodes and interface, up to the point where netback
-# waits for `hotplug-status`.
+# vif_create QUBE DOMID [devid=N] [twin=QUBE] [interface=no] [KEY=VALUE...]: nodes and interface, up to
+# the point where netback waits for `hotplug-status`.
 vif_create() {
-    local qube=$1 given values=()
+    local qube=$1 given values=() interface=yes
     XEN_DOMID[$qube]=$2 XEN_DEVID[$qube]=0
     shift 2
     for given; do
         case $given in
         devid=*) XEN_DEVID[$qube]=${given#*=} ;;
+        twin=*) XEN_TWIN[$qube]=${given#*=} ;;
+        interface=*) interface=${given#*=} ;;
         *) values+=("$given") ;;
         esac
     done
     vif_nodes "$qube" "${values[@]}"
-    vif_interface "$qube"
+    [[ $interface == no ]] || vif_interface "$qube"
     xs_write "$(vif_path "$qube")/state" 2
 }
 
@@ -180,11 +186,15 @@ vif_destroy() {
     vif_remove "$1"
 }
 
-# vif_served QUBE: whether sluiced has a port for its interface.
+# vif_served QUBE: whether sluiced has a port on its interface.
 vif_served() {
     "$BUILD/app/sluicectl" --socket "$WORLD/control.sock" status --json |
-        grep -q "kernel:$(vif_name "$1")\""
+        grep -q "\"kernel:$(vif_name "$1")\""
 }
+
+# vif_unserved QUBE [SECONDS]: until it has none.
+vif_unserved() { wait_for "${2:-10}" "no port for $1" not vif_served "$1"; }
+not() { ! "$@"; }
 
 # --- sluice -------------------------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/plane.h"
 
+#include "classifier/guard.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -94,6 +96,17 @@ file_write(const char *folder, const char *name, const char *text)
 		abort();
 }
 
+/* As a source would say it. */
+static void
+uplink_take(struct conf_port *port, const struct live_uplink *uplink)
+{
+	memcpy(port->has, uplink->has, sizeof(port->has));
+	memcpy(port->address, uplink->address, sizeof(port->address));
+	memcpy(port->link, uplink->link, sizeof(port->link));
+	memcpy(port->has_gateway, uplink->has_gateway, sizeof(port->has_gateway));
+	memcpy(port->gateway, uplink->gateway, sizeof(port->gateway));
+}
+
 static struct conf *
 conf_make(const struct plane_options *options)
 {
@@ -122,10 +135,16 @@ conf_make(const struct plane_options *options)
 		options->no_resolver ? "" : "dns = 192.168.50.53\n");
 	qube_write(file, "work", 16, options->no_mac, options->work);
 	qube_write(file, "personal", 17, options->no_mac, options->personal);
+	if (options->host)
+		fputs("[port host]\ndevice = tap:host\nrole = host\n", file);
 	if (options->more != NULL)
 		fputs(options->more, file);
 	if (fclose(file) != 0 || conf_load(path, &report, &conf) != 0)
 		abort();
+	if (options->uplink != NULL)
+		uplink_take(&conf->ports[PLANE_UPLINK], options->uplink);
+	if (options->host)
+		conf->ports[PLANE_UPLINK].settings = SETTINGS_HOST;
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/work.rules", folder);
 	unlink(path);
@@ -161,6 +180,9 @@ plane_create(const struct plane_options *options)
 		port->mtu = 1500;
 		memcpy(port->mac, i == PLANE_UPLINK ? plane_uplink_mac : plane_vif_mac, 6);
 	}
+	if (options->host)
+		neighbour_learn(plane->dataplane->ports[PLANE_HOST].neighbours, NEIGHBOUR_PEER,
+			mac_word(plane_uplink_mac), 0);
 	return plane;
 }
 

@@ -4,6 +4,7 @@
  *
  *	work     10.137.0.16 fd09::10 ---+          +--- uplink 192.168.50.1 fd00:50::1
  *	personal 10.137.0.17 fd09::11 ---+ firewall +    gateway 192.168.50.2 fd00:50::2
+ *	host (if wanted) ---------------+
  *	                  gateway 10.137.0.1 fd09::1
  *
  * Frames go in by plane_send and come out by plane_next, in the order in which each port sent
@@ -13,9 +14,10 @@
 #pragma once
 
 #include "app/worker.h"
+#include "conf/live.h"
 #include "tests/unit/frames.h"
 
-enum plane_port { PLANE_UPLINK, PLANE_WORK, PLANE_PERSONAL, PLANE_PORTS };
+enum plane_port { PLANE_UPLINK, PLANE_WORK, PLANE_PERSONAL, PLANE_HOST, PLANE_PORTS };
 
 #define PLANE_WORK_ADDRESS "10.137.0.16"
 #define PLANE_WORK_ADDRESS6 "fd09::10"
@@ -43,6 +45,9 @@ struct plane_options {
 	const char *work;  /* more lines for [qube work] */
 	const char *personal;
 	const char *more; /* more sections */
+	/* the uplink's addresses come from elsewhere: NULL: they are those above */
+	const struct live_uplink *uplink;
+	bool host; /* there is a port of our own kernel, which configures the uplink */
 	bool automatic;   /* neighbours resolve by themselves */
 	bool no_mac;      /* the qubes' MACs are to be learned */
 	bool no_resolver;

@@ -40,7 +40,9 @@ talk_build(const struct say *say)
 	bool uplink = say->port == PLANE_UPLINK;
 	struct frame_spec spec = {
 		.destination_mac = uplink ? plane_uplink_mac : plane_vif_mac,
-		.source_mac = uplink ? plane_router_mac : plane_qube_mac,
+		.source_mac = uplink                    ? plane_router_mac
+			      : say->port == PLANE_HOST ? plane_uplink_mac
+							: plane_qube_mac,
 		.source = say->source,
 		.destination = say->destination,
 		.protocol = say->protocol,

@@ -52,6 +52,11 @@ static const uint8_t lengths_ipv6[] = {
 static const uint16_t ports[] = {0, 1, 22, 52, 53, 54, 79, 80, 81, 255, 256, 257, 442, 443, 444,
 	1023, 1024, 32767, 32768, 65279, 65280, 65534, 65535};
 static const uint8_t icmp_types[] = {0, 1, 3, 8, 127, 128, 129, 254, 255};
+/* Names of rules. Their numbers are one more than their place; the last one has none. */
+static const char *const host_names[] = {
+	"a.example", "b.example", "c.example", "www.d.example", "e", "f.example", "nowhere"};
+#define HOST_NAMES RTE_DIM(host_names)
+
 static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDP,
 	IPPROTO_ICMP, IPPROTO_ICMPV6, 0, IPPROTO_GRE, IPPROTO_SCTP, 255};
 
@@ -59,8 +64,9 @@ static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_TCP, IPPROTO_UDP, IPPRO
 struct theme {
 	unsigned base_count;
 	union address bases[FAMILIES][8];
-	unsigned wide_percent; /* rules with a short prefix or none */
-	bool universal;        /* rules that match everything may occur */
+	unsigned named_percent; /* rules for names, and how many names a destination has */
+	unsigned wide_percent;  /* rules with a short prefix or none */
+	bool universal;         /* rules that match everything may occur */
 	/* As people write them: most prefixes have one length, and lie apart. */
 	unsigned usual_percent;
 	unsigned usual_length[FAMILIES];
@@ -102,6 +108,7 @@ theme_draw(struct theme *theme, unsigned rules)
 	/* In a large set few rules are wide, or nothing ever reaches the end of it. */
 	theme->wide_percent = rules <= 20 ? 10 + draw(60) : draw(4);
 	theme->universal = rules <= 20 || draw_percent(20);
+	theme->named_percent = draw(2) == 0 ? draw(60) : 0;
 	theme->usual_percent = draw(3) == 0 ? draw(101) : 0;
 	theme->usual_length[FAMILY_IPV4] = draw(2) == 0 ? 32 : 1 + draw(32);
 	theme->usual_length[FAMILY_IPV6] = draw(2) == 0 ? 128 : 1 + draw(128);
@@ -175,6 +182,18 @@ rule_draw(struct rule *rule, const struct theme *theme, const struct rule *befor
 		rule->destination =
 			draw_percent(theme->wide_percent) ? DESTINATION_ANY : DESTINATION_NAME;
 
+	if (draw_percent(theme->named_percent)) {
+		unsigned name = draw(HOST_NAMES);
+
+		rule->destination = DESTINATION_NAME;
+		rule->prefix = (struct prefix){0};
+		/* as conf/ makes them: never changed, so never freed */
+		rule->name = (char *)(uintptr_t)host_names[name];
+		rule->name_id = (uint16_t)(name < HOST_NAMES - 1 ? name + 1 : 0);
+		rule->families = draw_percent(10) ? 1 + draw(2) : RULE_ALL_FAMILIES;
+	} else if (rule->destination == DESTINATION_NAME) {
+		rule->name = (char *)(uintptr_t)host_names[HOST_NAMES - 1];
+	}
 	rule->protocol =
 		(enum rule_protocol[]){RULE_TCP, RULE_TCP, RULE_UDP, RULE_ICMP, RULE_ANY}[draw(5)];
 	if ((rule->protocol == RULE_TCP || rule->protocol == RULE_UDP) && draw_percent(85))
@@ -288,6 +307,21 @@ subject_draw(const struct ruleset *ruleset, const struct theme *theme, enum fami
 
 /* --- the comparison --- */
 
+/* The names that a destination has, by place. */
+static unsigned
+names_draw(const struct theme *theme, const char **texts, uint16_t *ids)
+{
+	unsigned count = 0;
+
+	for (unsigned name = 0; name < HOST_NAMES - 1; name++) {
+		if (!draw_percent(theme->named_percent / 2))
+			continue;
+		texts[count] = host_names[name];
+		ids[count++] = (uint16_t)(name + 1);
+	}
+	return count;
+}
+
 static void
 disagreement_print(const struct subject *subject, const struct acl_result *got, enum action action,
 	uint16_t rule)
@@ -303,8 +337,8 @@ disagreement_print(const struct subject *subject, const struct acl_result *got, 
 
 /* Classify @p count subjects in bursts of random size. @return how many disagree */
 static unsigned
-disagreements(const struct ruleset *ruleset, const struct acl *acl, const struct subject *subjects,
-	unsigned count, unsigned *by_rule)
+disagreements(const struct ruleset *ruleset, const struct theme *theme, const struct acl *acl,
+	const struct subject *subjects, unsigned count, unsigned *by_rule, unsigned *by_name)
 {
 	unsigned wrong = 0;
 
@@ -322,9 +356,18 @@ disagreements(const struct ruleset *ruleset, const struct acl *acl, const struct
 		}
 		acl_classify(acl, pointers, results, burst);
 		for (unsigned i = 0; i < burst; i++) {
-			uint16_t rule;
-			enum action action = linear_match(ruleset, &subjects[done + i], &rule);
+			uint16_t rule, ids[HOST_NAMES];
+			const char *texts[HOST_NAMES];
+			struct subject_names names = {names_draw(theme, texts, ids), texts};
+			enum action action =
+				linear_match_named(ruleset, &subjects[done + i], &names, &rule);
 
+			/* In whichever order they are found. */
+			for (unsigned j = 0, first = draw(HOST_NAMES); j < names.count; j++)
+				acl_name(
+					acl, &keys[i], ids[(first + j) % names.count], &results[i]);
+			*by_name += rule != RULE_POLICY &&
+				    ruleset->rules[rule].destination == DESTINATION_NAME;
 			*by_rule += rule != RULE_POLICY;
 			if (results[i].action == action && results[i].rule == rule)
 				continue;
@@ -359,6 +402,7 @@ test_random(void)
 	unsigned pairs = 0;
 	unsigned wrong = 0;
 	unsigned by_rule = 0;
+	unsigned by_name = 0;
 	unsigned full = 0;
 	unsigned set;
 
@@ -379,18 +423,22 @@ test_random(void)
 			CU_ASSERT_EQUAL_FATAL(acl_compile(&ruleset, family, &acl), 0);
 			for (unsigned i = 0; i < PACKETS_PER_SET; i++)
 				subjects[i] = subject_draw(&ruleset, &theme, family);
-			wrong += disagreements(&ruleset, acl, subjects, PACKETS_PER_SET, &by_rule);
+			wrong += disagreements(&ruleset, &theme, acl, subjects, PACKETS_PER_SET,
+				&by_rule, &by_name);
 			pairs += PACKETS_PER_SET;
 			acl_free(acl);
 		}
 	}
-	printf(", %u rule sets (%u of %d rules), %u packets, %u%% decided by a rule", set, full,
-		RULES_MAX, pairs, (unsigned)(100.0 * by_rule / pairs));
+	printf(", %u rule sets (%u of %d rules), %u packets, %u%% decided by a rule, %u%% by a "
+	       "name",
+		set, full, RULES_MAX, pairs, (unsigned)(100.0 * by_rule / pairs),
+		(unsigned)(100.0 * by_name / pairs));
 	if (wrong != 0)
 		printf("\n    rule set %u: %u packets disagree", set - 1, wrong);
 	CU_ASSERT_EQUAL(wrong, 0);
 	CU_ASSERT_TRUE(pairs >= PAIRS_MIN);
 	/* Else the packets are not drawn near the rules, and the test tests nothing. */
+	CU_ASSERT_TRUE(by_name > pairs / 20);
 	CU_ASSERT_TRUE(by_rule > pairs / 4 && by_rule < pairs - pairs / 10);
 }
 

@@ -399,7 +399,7 @@ test_numbers(void)
 		":18: udp: unknown key in [timeouts]; allowed: tcp-syn-sent, tcp-syn-recv, "
 		"tcp-established, tcp-fin-wait, tcp-close-wait, tcp-last-ack, tcp-time-wait, "
 		"tcp-close, udp-unreplied, udp-replied, udp-service, icmp-query, other, "
-		"fragment, tcp-pickup\n");
+		"fragment, name, tcp-pickup\n");
 	bad(GOOD "[sluice]\nsocket = run/s\n", ":17: socket: \"run/s\" is not an absolute path; "
 					       "allowed: an absolute path of at most "
 					       "107 bytes for the control socket\n");
@@ -412,7 +412,8 @@ test_numbers(void)
 		"control socket\n");
 }
 
-#define DEVICE_ALLOWED "allowed: kernel:IFNAME, pci:ADDRESS or dpdk:DEVARGS\n"
+#define DEVICE_ALLOWED \
+	"allowed: kernel:IFNAME, pci:ADDRESS, dpdk:DEVARGS, or tap:IFNAME for role = host\n"
 
 static void
 test_devices(void)
@@ -455,9 +456,11 @@ static void
 test_ports(void)
 {
 	bad(GOOD "[port x]\n", ":16: [port x]: device is missing; " DEVICE_ALLOWED
-			       ":16: [port x]: role is missing; allowed: uplink or qube\n");
+			       ":16: [port x]: role is missing; allowed: uplink, qube or host, "
+			       "which is our own kernel\n");
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = router\n",
-		":18: role: \"router\" is no role; allowed: uplink or qube\n");
+		":18: role: \"router\" is no role; allowed: uplink, qube or host, which is our own "
+		"kernel\n");
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = uplink\naddress = 10.9.9.9/24\n",
 		":18: role: a second uplink, the first is [port uplink] (line 4); allowed: exactly "
 		"one\n");
@@ -466,8 +469,7 @@ test_ports(void)
 	bad("", ":1: no port is the uplink; exactly one [port NAME] needs role = uplink\n");
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\n",
 		":16: [port x]: qube is missing; allowed: the NAME of a [qube NAME] section, for "
-		"role "
-		"= qube\n");
+		"role = qube; for role = host one that has no address\n");
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = nobody\n",
 		":19: qube: there is no section [qube nobody]\n");
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = work\n",
@@ -475,7 +477,8 @@ test_ports(void)
 	bad(GOOD "[port x]\ndevice = kernel:x\nrole = qube\nqube = a/b\n",
 		":19: qube: \"a/b\" holds something else than letters, digits and - _ .; allowed: "
 		"the "
-		"NAME of a [qube NAME] section, for role = qube\n");
+		"NAME of a [qube NAME] section, for role = qube; for role = host one that has no "
+		"address\n");
 	bad(GATEWAY UPLINK "qube = work\n" WORK, ":10: qube: belongs to a port with role = qube\n");
 	bad(GATEWAY UPLINK "[port work]\ndevice = kernel:v\nrole = qube\nqube = work\n"
 			   "address = 10.137.0.16/32\n[qube work]\naddress = 10.137.0.16\n",
@@ -539,15 +542,82 @@ test_uplink(void)
 		"or host: who says what addresses, gateways and resolvers the "
 		"uplink has\n:4: [port up]: needs address or address6\n");
 	bad(PORT("settings = host\naddress = 192.168.50.1/24\n"),
-		":8: address: is for settings = file: somebody else says it now\n");
+		":8: address: is for settings = file: somebody else says it now\n"
+		":7: settings: host needs a port with role = host, where our own kernel says "
+		"them\n");
 	bad(PORT("settings = qubesdb\n"), ":7: settings: needs a section [qubes] with qubesdb\n");
 	bad(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = db.sock\n",
 		":9: qubesdb: \"db.sock\" is not an absolute path; allowed: the absolute path of "
 		"QubesDB's socket of at most 107 bytes: rules, clients, addresses\n:7: settings: "
 		"needs a section [qubes] with qubesdb\n");
 	conf_free(good(PORT("settings = qubesdb\n") "[qubes]\nqubesdb = /run/db.sock\n"));
-	conf_free(good(PORT("settings = host\n")));
+	conf_free(
+		good(PORT("settings = host\n") "[port self]\ndevice = tap:sluice0\nrole = host\n"));
 	conf_free(good(PORT("address = 192.168.50.0/31\ngateway = 192.168.50.1\n")));
+}
+
+#define TAP "[port self]\ndevice = tap:sluice0\nrole = host\n"
+
+static void
+test_host(void)
+{
+	const struct conf_qube *qube;
+	struct conf *conf;
+
+	/* without more it is a qube of the port's name, which may send anything */
+	conf = good(GOOD TAP "[forward proxy]\nforwardtype = internal\nproto = tcp\n"
+			     "srcports = 8082\nqube = self\n");
+	CU_ASSERT_EQUAL(conf->ports[conf->port_count - 1].device, DEVICE_TAP);
+	CU_ASSERT_EQUAL(conf->ports[conf->port_count - 1].role, ROLE_HOST);
+	CU_ASSERT_STRING_EQUAL(conf->ports[conf->port_count - 1].qube, "self");
+	qube = conf_qube_find(conf, "self");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(qube);
+	CU_ASSERT(qube->host && !qube->has[FAMILY_IPV4] && !qube->has[FAMILY_IPV6]);
+	CU_ASSERT_EQUAL(qube->state, RULES_VALID);
+	CU_ASSERT_EQUAL(qube->ruleset.policy, ACTION_ACCEPT);
+	CU_ASSERT_EQUAL(qube->limits.value[BUDGET_FLOWS], conf->limits.value[BUDGET_FLOWS]);
+	CU_ASSERT(!conf_qube_find(conf, "work")->host);
+	conf_free(conf);
+	/* or one that is written down: then what that says holds, and without rules it is silent */
+	conf = good(GOOD TAP "qube = kernel\n[qube kernel]\nflows = 99\n");
+	qube = conf_qube_find(conf, "kernel");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(qube);
+	CU_ASSERT(qube->host && qube->state == RULES_NONE);
+	CU_ASSERT_EQUAL(qube->limits.value[BUDGET_FLOWS], 99);
+	conf_free(conf);
+
+	bad(GOOD TAP "[qube self]\n", ":16: qube: is missing: [qube self] (line 19) may be meant, "
+				      "or not\n:19: [qube self]: needs address or address6\n");
+	bad(GOOD TAP "qube = kernel\n", ":19: qube: there is no section [qube kernel]\n");
+	bad(GOOD TAP "qube = work\n",
+		":19: qube: \"work\" already lives on [port work] (line 10)\n:15: address: is not "
+		"for "
+		"the qube of a port with role = host, which is our own kernel\n");
+	bad(GOOD TAP "qube = kernel\n[qube kernel]\naddress = 10.137.0.99\nfilter = none\n",
+		":21: address: is not for the qube of a port with role = host, which is our own "
+		"kernel\n:22: filter: is not for the qube of a port with role = host, which is our "
+		"own kernel\n");
+	bad(GOOD TAP "address = 10.0.0.1/8\n",
+		":19: address: belongs to a port with role = uplink; the addresses of a qube stand "
+		"in its [qube NAME] section\n");
+	bad(GOOD "[port self]\ndevice = kernel:eth7\nrole = host\n",
+		":17: device: a port with role = host makes its own: allowed: tap:IFNAME\n");
+	bad(GOOD TAP "[port more]\ndevice = tap:sluice1\nrole = host\n",
+		":21: role: a second host, the first is [port self] (line 16); allowed: one\n");
+	bad(GOOD "[port self]\ndevice = tap:x\nrole = qube\nqube = x\n[qube x]\n"
+		 "address = 10.137.0.99\n",
+		":17: device: tap: is for a port with role = host\n");
+	bad(GOOD "[port self]\ndevice = tap:a/b\nrole = host\n",
+		":17: device: \"tap:a/b\" has no possible interface name; " DEVICE_ALLOWED);
+	bad(PORT("settings = host\nresolv-conf = here\n") TAP,
+		":8: resolv-conf: \"here\" is not an absolute path; allowed: an absolute path of "
+		"at "
+		"most 255 bytes, for settings = host: where resolvers are found\n");
+	bad(PORT("address = 192.168.50.1/24\nresolv-conf = /etc/resolv.conf\n"),
+		":8: resolv-conf: is for settings = host\n");
+	conf = good(PORT("settings = host\nresolv-conf = /run/resolv.conf\n") TAP);
+	CU_ASSERT_STRING_EQUAL(conf->ports[0].resolv_conf, "/run/resolv.conf");
+	conf_free(conf);
 }
 
 static void
@@ -1262,6 +1332,7 @@ main(void)
 		{"devices", test_devices},
 		{"ports", test_ports},
 		{"the uplink", test_uplink},
+		{"our own kernel", test_host},
 		{"qubes", test_qubes},
 		{"limits of all qubes and of one", test_limits},
 		{"zero is a number", test_zero_is_a_number},

@@ -269,7 +269,7 @@ judge_burst(const struct policy *by, struct rte_mbuf **burst, unsigned count)
 				.dns = targets[asks].dns}};
 		asks++;
 	}
-	judge(by, requests, asks);
+	judge(by, 0, requests, asks);
 	for (unsigned i = 0; i < asks; i++) {
 		asked[i]->reason = requests[i].reason;
 		asked[i]->rule = requests[i].rule;

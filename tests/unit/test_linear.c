@@ -75,7 +75,7 @@ static const struct row {
 	{{.prefix = "0.0.0.0/0"}, {TO("::", IPPROTO_TCP, 1)}, MISS},
 	{{.prefix = "::/0"}, {TO("0.0.0.0", IPPROTO_TCP, 1)}, MISS},
 	{{.prefix = "10.0.0.1/32"}, {TO("a00:1::", IPPROTO_TCP, 1)}, MISS},
-	/* names match nothing */
+	/* names match nothing that does not have them */
 	{{.name = true}, {TO("10.1.2.3", IPPROTO_TCP, 443)}, MISS},
 	{{.name = true}, {TO("2001:db8::1", IPPROTO_TCP, 443)}, MISS},
 	{{.name = true}, {TO("0.0.0.0", IPPROTO_TCP, 443)}, MISS},
@@ -233,6 +233,39 @@ test_policy(void)
 	CU_ASSERT_EQUAL(index, RULE_POLICY);
 }
 
+static void
+test_names(void)
+{
+	static const char *const texts[] = {"a.example", "b.example"};
+	struct rule rules[] = {
+		{.destination = DESTINATION_NAME, .name = "c.example", .action = ACTION_DROP},
+		{.destination = DESTINATION_NAME,
+			.name = "b.example",
+			.action = ACTION_ACCEPT,
+			.protocol = RULE_TCP,
+			PORTS(443, 443)},
+		{.destination = DESTINATION_NAME, .name = "a.example", .action = ACTION_ACCEPT},
+	};
+	struct ruleset ruleset = {.policy = ACTION_DROP, .count = 3, .rules = rules};
+	struct subject subject =
+		subject_read(&(struct packet_text){TO("8.8.8.8", IPPROTO_TCP, 443)});
+	struct subject_names names = {0, texts};
+	uint16_t index;
+
+	CU_ASSERT_EQUAL(linear_match_named(&ruleset, &subject, &names, &index), ACTION_DROP);
+	CU_ASSERT_EQUAL(index, RULE_POLICY);
+	names.count = 1;
+	CU_ASSERT_EQUAL(linear_match_named(&ruleset, &subject, &names, &index), ACTION_ACCEPT);
+	CU_ASSERT_EQUAL(index, 2);
+	names.count = 2;
+	CU_ASSERT_EQUAL(linear_match_named(&ruleset, &subject, &names, &index), ACTION_ACCEPT);
+	CU_ASSERT_EQUAL(index, 1);
+	/* the other conditions of a rule hold as ever */
+	subject.destination_port = RTE_BE16(80);
+	CU_ASSERT_EQUAL(linear_match_named(&ruleset, &subject, &names, &index), ACTION_ACCEPT);
+	CU_ASSERT_EQUAL(index, 2);
+}
+
 int
 main(void)
 {
@@ -240,6 +273,7 @@ main(void)
 		{"each condition alone and together", test_conditions},
 		{"the first match decides", test_order},
 		{"no rule at all", test_policy},
+		{"names of the destination", test_names},
 	};
 
 	return UNIT_RUN("linear", tests);

@@ -8,13 +8,16 @@
 
 #include <rte_common.h>
 
-static char reported[1024];
+static char reported[1024]; /* the last line */
+static bool reported_names; /* there was a line about too many names */
 
 static void
 collect(void *context, const char *line)
 {
 	(void)context;
 	snprintf(reported, sizeof(reported), "%s", line);
+	reported_names = reported_names ||
+			 strstr(line, "qube work: 3 rules with names match nothing") != NULL;
 }
 
 static const struct report report = {collect, NULL};
@@ -1122,6 +1125,112 @@ test_reloads(void)
 	policy_free(previous);
 }
 
+/* The numbers of names in a policy's rules, and whether an address is known for one. */
+static uint16_t
+number_of(const struct policy *policy, const char *name)
+{
+	return name_index_find(policy->qubes[0].rules->name_index, name);
+}
+
+static struct policy *
+build_rules(const struct policy *previous, const char *text)
+{
+	struct world world;
+	struct policy *policy;
+	char *error = NULL;
+
+	world_fill(&world);
+	ruleset_clear(&world.qubes[0].ruleset);
+	reported[0] = '\0';
+	CU_ASSERT_EQUAL_FATAL(rules_parse("work.rules", text, &world.qubes[0].ruleset, &error), 0);
+	CU_ASSERT_EQUAL_FATAL(policy_build(&world.conf, previous, NOW_S, &report, &policy), 0);
+	ruleset_clear(&world.qubes[0].ruleset);
+	return policy;
+}
+
+static void
+test_names(void)
+{
+	struct policy *first = build_rules(NULL,
+		"policy=drop\naction=accept dsthost=b\naction=accept dsthost=a..b\n"
+		"action=accept dsthost=c proto=tcp\naction=drop dsthost=b\naction=accept "
+		"dsthost=\n");
+	struct policy *second, *third, *fourth;
+	union address address = address_of("192.0.2.1");
+	uint16_t ids[NAMES_FOUND_MAX];
+	uint16_t b = number_of(first, "b"), c = number_of(first, "c");
+
+	CU_ASSERT_TRUE(b != 0 && c != 0 && b != c);
+	CU_ASSERT_EQUAL(first->qubes[0].rules->name_index->count, 2);
+	CU_ASSERT_EQUAL(first->qubes[0].rules->ruleset.rules[1].name_id, 0);
+	CU_ASSERT_EQUAL(first->qubes[0].rules->ruleset.rules[3].name_id, b);
+	names_learn(first->qubes[0].rules->names, b, FAMILY_IPV4, &address, 1, 0, 1000);
+
+	/* names that stay keep number and addresses; new ones are strangers */
+	second = build_rules(
+		first, "policy=accept\naction=accept dsthost=d\naction=accept dsthost=b\n");
+	CU_ASSERT_EQUAL(number_of(second, "b"), b);
+	CU_ASSERT_TRUE(number_of(second, "d") > RTE_MAX(b, c));
+	CU_ASSERT_EQUAL(number_of(second, "c"), 0);
+	policy_free(first);
+	CU_ASSERT_EQUAL(
+		names_find(second->qubes[0].rules->names, FAMILY_IPV4, &address, 0, false, ids), 1);
+	CU_ASSERT_EQUAL(ids[0], b);
+
+	/* without any name there is no table; a name that comes back is another one */
+	third = build_rules(second, "policy=accept\n");
+	CU_ASSERT_PTR_NULL(third->qubes[0].rules->names);
+	CU_ASSERT_PTR_NULL(third->qubes[0].rules->name_index);
+	fourth = build_rules(third, "policy=accept\naction=drop dsthost=b\n");
+	CU_ASSERT_EQUAL(
+		names_find(fourth->qubes[0].rules->names, FAMILY_IPV4, &address, 0, true, ids), 0);
+	policy_free(second);
+	policy_free(third);
+	policy_free(fourth);
+}
+
+/* A qube may have so many names; those behind match nothing, and it is said. */
+static void
+test_too_many_names(void)
+{
+	char text[40 * (QUBE_NAMES_MAX + 20)] = "policy=drop\n";
+	struct policy *policy;
+	size_t used = strlen(text);
+
+	for (unsigned i = 0; i < QUBE_NAMES_MAX + 3; i++)
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, "action=accept dsthost=n%u\n", i);
+	snprintf(text + used, sizeof(text) - used, "action=accept dsthost=n0\n");
+	reported_names = false;
+	policy = build_rules(NULL, text);
+	CU_ASSERT_EQUAL(policy->qubes[0].rules->name_index->count, QUBE_NAMES_MAX);
+	CU_ASSERT_EQUAL(number_of(policy, "n256"), 0);
+	CU_ASSERT_TRUE(number_of(policy, "n255") != 0);
+	CU_ASSERT_EQUAL(policy->qubes[0].rules->ruleset.rules[QUBE_NAMES_MAX + 3].name_id,
+		number_of(policy, "n0"));
+	CU_ASSERT_TRUE(reported_names);
+	policy_free(policy);
+}
+
+/* All numbers are used up at last: then the table begins anew, and no number is given out twice. */
+static void
+test_numbers_end(void)
+{
+	struct policy *policy = build_rules(NULL, "policy=drop\naction=accept dsthost=a\n");
+	const struct names *names = policy->qubes[0].rules->names;
+	struct policy *next;
+
+	while (names_number(policy->qubes[0].rules->names) != 0)
+		;
+	next = build_rules(
+		policy, "policy=drop\naction=accept dsthost=a\naction=accept dsthost=b\n");
+	CU_ASSERT_PTR_NOT_EQUAL(next->qubes[0].rules->names, names);
+	CU_ASSERT_TRUE(number_of(next, "a") != 0 && number_of(next, "b") != 0);
+	CU_ASSERT_NOT_EQUAL(number_of(next, "a"), number_of(next, "b"));
+	policy_free(policy);
+	policy_free(next);
+}
+
 int
 main(void)
 {
@@ -1141,6 +1250,9 @@ main(void)
 		{"a ruleset that does not compile refuses its qube", test_uncompilable},
 		{"bad rules stay the same bad rules", test_bad_stays_bad},
 		{"indices are kept and used again", test_indices},
+		{"names keep their numbers and addresses", test_names},
+		{"more names than a qube may have", test_too_many_names},
+		{"numbers of names that end", test_numbers_end},
 		{"a thousand reloads against a model", test_reloads},
 	};
 

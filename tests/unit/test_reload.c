@@ -168,6 +168,12 @@ test_sluice(void)
 		":2: seccomp: off instead of kill");
 	/* What stands there no more is told at the header of its section. */
 	reload(changed("workers = 2\n", ""), ":1: workers: 1 instead of 2");
+	reload(changed("[gateway]\n",
+		       "[qubes]\nxenstore = yes\nqubesdb = /run/q\nqubesdb-forwards = yes\n"
+		       "[gateway]\n"),
+		":8: qubesdb: /run/q instead of none\n"
+		":9: qubesdb-forwards: yes instead of no\n"
+		":7: xenstore: yes instead of no");
 	reload(changed("socket = /run/a\n", ""),
 		":1: socket: /run/sluice/control.sock instead of /run/a");
 	/* And when that is gone, at the last line. The default may be what was there before. */

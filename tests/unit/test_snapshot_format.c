@@ -200,7 +200,7 @@ test_port_refused(void)
 		{3, '\n'},                  /* nor this */
 		{3, 0x80},                  /* nor this */
 		{31, 'x'},                  /* behind its end */
-		{32, 2},                    /* no role */
+		{32, ROLES},                /* no role */
 		{32, 0xff},                 /* no role */
 		{32, ROLE_UPLINK}, {33, 1}, /* reserved */
 		{34, 2},                    /* no such qube */

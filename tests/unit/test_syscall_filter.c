@@ -279,9 +279,9 @@ thread_adds(void *context)
 static void *
 thread_waits(void *context)
 {
-	(void)context;
-	for (;;)
-		pause();
+	while (pause() != 0)
+		;
+	return context;
 }
 
 /* Libraries start threads, and cancel them. */
