@@ -537,6 +537,7 @@ port_ethdev_open(struct port *port, const struct conf_port *conf, const struct p
 		ethdev_close(port);
 		return error;
 	}
+	port->keeps_packets = true;
 	port->ops = &ethdev_ops;
 	return 0;
 }

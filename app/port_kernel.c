@@ -454,6 +454,13 @@ ring_is_idle(const struct ring *ring)
 	return true;
 }
 
+/* An mbuf that is still about somewhere points into the large ring. */
+static bool
+kernel_is_idle(const struct port *port)
+{
+	return ring_is_idle(&((const struct kernel_port *)port->driver)->large);
+}
+
 static void
 kernel_close(struct port *port)
 {
@@ -469,12 +476,7 @@ kernel_close(struct port *port)
 	if (kernel->wait_fd >= 0)
 		close(kernel->wait_fd);
 	ring_close(&kernel->small);
-	/* An mbuf that is still about somewhere points into the large ring: then it stays mapped.
-	 */
-	if (!ring_is_idle(&kernel->large)) {
-		close(kernel->large.fd);
-		return;
-	}
+	/* Only at the very end, when nobody frees anything any more, may some still be about. */
 	ring_close(&kernel->large);
 	rte_free(kernel->slot);
 	rte_free(kernel);
@@ -687,6 +689,7 @@ static const struct port_ops kernel_ops = {
 	.tx_burst = kernel_tx_burst,
 	.wait_fd = kernel_wait_fd,
 	.link_up = kernel_link_up,
+	.is_idle = kernel_is_idle,
 	.close = kernel_close,
 };
 
