@@ -476,7 +476,11 @@ kernel_close(struct port *port)
 	if (kernel->wait_fd >= 0)
 		close(kernel->wait_fd);
 	ring_close(&kernel->small);
-	/* Only at the very end, when nobody frees anything any more, may some still be about. */
+	/* Who closes a port that is not idle is at his end, and keeps the ring until then. */
+	if (!ring_is_idle(&kernel->large)) {
+		close(kernel->large.fd);
+		return;
+	}
 	ring_close(&kernel->large);
 	rte_free(kernel->slot);
 	rte_free(kernel);
