@@ -171,6 +171,11 @@ check_device() {
             guest_address dtap9
             [[ $(guest_ask) == "$UPLINK "* ]] || fail "no way out of $device: $(counter drops)"
         fi
+        if ((round == 1)); then
+            sed -i 's/^\[port guest\]/[port other]/' "$WORLD/sluice.conf"
+            ! sluice_reload || fail "a device that is in use was taken up: $RELOAD_SAID"
+            grep -q 'port guest still has it' <<<"$RELOAD_SAID" || fail "$RELOAD_SAID"
+        fi
         cp "$WORLD/without" "$WORLD/sluice.conf"
         taken_up "it goes"
         wait_for 10 "the device to be closed" eval "((\$(removed_count) > $removed))"
