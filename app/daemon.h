@@ -45,7 +45,7 @@ struct daemon {
 	struct events *events;
 	struct uplink_change *uplink_change; /* app/uplink_change.h */
 	struct source_host *host;            /* app/source_host.h; NULL without a host port */
-	struct event *expiry; /* timerfd of the next forward or rule that ends */
+	struct event *expiry;                /* timerfd of the next forward or rule that ends */
 	struct drop_poll *drops;
 	struct name_service *names; /* NULL before workers run */
 	struct quiet_watch *deaf;

@@ -21,11 +21,7 @@
 #define HANDOVER_SIZE 1024
 #define NEIGHBOUR_CACHE 4096
 #define POOL_CACHE 256
-/* Everything that can hold mbufs at once: device rings, hand-over, bursts, waiting packets. */
-#define MBUFS_PER_PORT 32
 #define MBUFS_PER_WORKER (HANDOVER_SIZE + HELD_MAX * 32 + 8 * BURST_MAX + POOL_CACHE)
-#define MBUFS_PER_DEVICE 1024
-#define DEVICES_SPARE 2
 #define MBUFS_LEAST 8192
 /* Datagrams that may wait for their fragments, per worker. */
 #define DATAGRAMS 1024
@@ -265,6 +261,37 @@ conf_port_of(const struct conf *conf, const char *name)
 	return NULL;
 }
 
+unsigned
+dataplane_devices(const struct conf *conf)
+{
+	unsigned count = DEVICES_SPARE;
+
+	for (unsigned i = 0; i < conf->port_count; i++)
+		count +=
+			conf->ports[i].device == DEVICE_PCI || conf->ports[i].device == DEVICE_DPDK;
+	return count;
+}
+
+/* A device fills its queues with mbufs, of which there must be enough left for everybody. */
+static int
+device_room(const struct dataplane *dataplane, const struct conf_port *from,
+	const struct report *report)
+{
+	unsigned count = 0;
+
+	if (from->device != DEVICE_PCI && from->device != DEVICE_DPDK)
+		return 0;
+	for (unsigned i = 0; i < dataplane->port_count; i++)
+		count += dataplane->ports[i].keeps_packets;
+	if (count < dataplane->devices_max)
+		return 0;
+	report_line(report,
+		"port %s: %u DPDK devices are open, and there is memory for no more: a restart "
+		"of sluiced makes room for those of the file and %u",
+		from->name, count, DEVICES_SPARE);
+	return -ENOBUFS;
+}
+
 int
 dataplane_port_open(struct dataplane *dataplane, const struct conf *conf,
 	const struct policy *policy, uint16_t index, const struct report *report)
@@ -285,7 +312,9 @@ dataplane_port_open(struct dataplane *dataplane, const struct conf *conf,
 		report_line(report, "port %s: %s", policy->ports[index].name, strerror(-error));
 		return error;
 	}
-	error = port_open(port, from, &setup);
+	error = device_room(dataplane, from, report);
+	if (error == 0)
+		error = port_open(port, from, &setup);
 	if (error != 0)
 		slot_free(dataplane, port);
 	return error;
@@ -308,22 +337,11 @@ dataplane_port_close(struct dataplane *dataplane, uint16_t index)
 	return 0;
 }
 
-/* Ports that keep packets while nothing happens; a kernel port has none. */
-static unsigned
-devices_count(const struct conf *conf)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < conf->port_count; i++)
-		count += conf->ports[i].device != DEVICE_KERNEL;
-	return count;
-}
-
 static int
 allocate(struct dataplane *dataplane, const struct conf *conf)
 {
 	unsigned mbufs = dataplane->port_count * MBUFS_PER_PORT +
-			 (devices_count(conf) + DEVICES_SPARE) * MBUFS_PER_DEVICE +
+			 dataplane->devices_max * MBUFS_PER_DEVICE +
 			 dataplane->worker_count *
 				 ((unsigned)MBUFS_PER_WORKER + fragment_table_mbufs(DATAGRAMS));
 	int error = 0;
@@ -362,6 +380,7 @@ dataplane_create(const struct conf *conf, struct policy *policy, const struct fl
 	}
 	dataplane->port_count = RTE_MAX(conf->ports_max, policy->port_count);
 	dataplane->slots.count = dataplane->port_count;
+	dataplane->devices_max = dataplane_devices(conf);
 	policy->slots = &dataplane->slots;
 	dataplane->worker_count = conf->workers;
 	dataplane->automatic = automatic;

@@ -25,6 +25,13 @@ struct worker;
 #define UPLINK_ACCOUNTS 64
 #define ACCOUNTS (2 * QUBES_MAX + UPLINK_ACCOUNTS)
 
+/* Everything that can hold mbufs at once: device queues, hand-over, bursts, waiting packets. A port
+   of the kernel keeps none. */
+#define MBUFS_PER_PORT 32
+#define MBUFS_PER_DEVICE 1024
+/* DPDK devices that may come at run time. */
+#define DEVICES_SPARE 4
+
 /* Policies that may wait for workers to forget them. */
 #define RETIRED_MAX 16
 
@@ -50,14 +57,18 @@ struct dataplane {
 	} retired[RETIRED_MAX];
 	unsigned retired_count;
 	struct account *accounts; /* see dataplane_account */
-	struct own_udp *own; /* app/own_udp.h; NULL: the firewall itself has nothing to say */
+	struct own_udp *own;      /* app/own_udp.h; NULL: the firewall itself has nothing to say */
 	struct configure_state configure;
 	struct rte_mempool *pool;
+	unsigned devices_max; /* ports with queues of their own for which there are mbufs */
 	unsigned worker_count;
 	struct worker **workers;
 	bool pickup;    /* there was no snapshot: TIMEOUT_PICKUP runs from time 0 */
 	bool automatic; /* replay: neighbours need not be asked */
 };
+
+/** For how many DPDK devices there are mbufs: those of the configuration, and some more. */
+unsigned dataplane_devices(const struct conf *conf);
 
 /** The account of a qube for what it opens itself, or for what is opened towards it. */
 static inline struct account *

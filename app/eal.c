@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "app/eal.h"
+#include "app/dataplane.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -17,7 +18,10 @@
 /* What the parts take at most, measured; the sum is only an upper bound for -m. */
 #define BASE_MIB 112
 #define FLOW_BYTES 192.0
-#define PORT_BYTES (1024 * 2560.0)
+#define MBUF_BYTES 2560.0
+#define PORT_BYTES (MBUFS_PER_PORT * MBUF_BYTES)
+#define PORT_WORKER_BYTES (32.0 * 1024) /* counters, notes of drops, a queue */
+#define DEVICE_BYTES (MBUFS_PER_DEVICE * MBUF_BYTES)
 #define WORKER_BYTES (24.0 * 1024 * 1024)
 #define RULE_BYTES (8.0 * 1024) /* compiled, both families, while building */
 #define QUBE_BYTES (512.0 * 1024)
@@ -36,7 +40,9 @@ unsigned
 eal_memory_mib(const struct conf *conf)
 {
 	double bytes = (double)conf->workers * (conf->flows * FLOW_BYTES + WORKER_BYTES) +
-		       conf->port_count * PORT_BYTES;
+		       RTE_MAX(conf->ports_max, conf->port_count) *
+			       (PORT_BYTES + conf->workers * PORT_WORKER_BYTES) +
+		       dataplane_devices(conf) * DEVICE_BYTES;
 
 	for (unsigned i = 0; i < conf->qube_count; i++)
 		bytes += QUBE_BYTES + conf->qubes[i].ruleset.count * RULE_BYTES;

@@ -78,6 +78,7 @@ struct port {
 	uint16_t mtu;   /* longest IP packet, bytes */
 	uint8_t mac[6];
 	struct neighbour_table *neighbours;
+	bool keeps_packets;   /* the device has queues, which hold mbufs of the pool */
 	bool peer_configured; /* the qube's MAC is in the configuration, not learned */
 	void *driver;         /* private to the kind of port */
 	/* data path: owner worker writes */

@@ -2,12 +2,8 @@
 /*
  * See port_change.h. A plan is made before a policy is published, with all the memory that it
  * takes, so that nothing can fail afterwards. What of it takes time is a departure, which goes from
- * worker to worker: an address space of its own for each, and no lock between them.
- *
- * Flows of a port that is gone are ended, not reset: nobody is left there to tell, and the far end
- * would be told on behalf of a machine that may come back in a moment. The same walk ends the flows
- * of qubes that are gone or have other addresses. Whatever concerns them alone is not looked at: a
- * policy that takes nothing away costs no walk.
+ * worker to worker in short calls (app/port_purge.h). It also ends the flows of qubes that are gone
+ * or have other addresses; a policy that takes nothing away costs no walk.
  */
 #include "app/port_change.h"
 
@@ -21,12 +17,10 @@
 #include "app/event.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/port_purge.h"
 #include "app/telemetry.h"
 #include "app/worker_call.h"
 
-/* Places of a pool that one call looks at, and flows that it ends at most. */
-#define PLACES 128
-#define ENDED_MAX 64
 /* How often to look whether workers have been through a round, and whether packets are back. */
 #define ROUND_MS 1
 #define PACKETS_MS 100
@@ -92,49 +86,12 @@ leave_run(struct worker *worker, void *context)
 			loop_port_leave(worker, &dataplane->ports[i]);
 }
 
-struct purge {
-	struct worker *worker;
-	const struct departure *departure;
-	unsigned ended;
-};
-
-static bool
-port_is_gone(const void *context, uint16_t port)
-{
-	const struct departure *departure = context;
-
-	return port < PORTS_MAX && departure->gone[port];
-}
-
-static bool
-flow_purge(void *context, struct flow *flow)
-{
-	struct purge *purge = context;
-
-	/* A permission goes with the last flow it stands for. */
-	if ((flow->flags & FLOW_PERMISSION) != 0)
-		return true;
-	if (!port_is_gone(purge->departure, flow->way[DIRECTION_ORIGINAL].port) &&
-		!port_is_gone(purge->departure, flow->way[DIRECTION_REPLY].port) &&
-		flow_has_qube(purge->worker->policy, flow))
-		return true;
-	open_end(purge->worker, flow);
-	purge->worker->counters.flows_gone++;
-	return ++purge->ended < ENDED_MAX;
-}
-
 static void
 purge_run(struct worker *worker, void *context)
 {
 	struct departure *departure = context;
-	struct purge purge = {.worker = worker, .departure = departure};
 
-	if (departure->cursor == 0) {
-		route_forget(worker, port_is_gone, departure);
-		fragment_forget(worker->fragments, port_is_gone, departure, REASON_PORT_GONE);
-	}
-	departure->more =
-		flow_walk_some(worker->flows, &departure->cursor, PLACES, flow_purge, &purge);
+	departure->more = port_purge(worker, departure->gone, &departure->cursor);
 }
 
 /* --- in the control thread --- */
@@ -357,7 +314,9 @@ qubes_leave(const struct policy *running, const struct policy *wanted)
 		const struct qube *before = &running->qubes[i];
 		const struct qube *after = &wanted->qubes[i];
 
-		if (before->name[0] == '\0')
+		/* app/uplink_change.h sees to the host's */
+		if (before->name[0] == '\0' ||
+			policy_port_at(wanted, after->port)->role == ROLE_HOST)
 			continue;
 		if (before->since != after->since)
 			return true;

@@ -358,12 +358,44 @@ ethdev_close(struct port *port)
 	port->driver = NULL;
 	interrupt_close(ethdev);
 	if (rte_eth_dev_info_get(ethdev->port_id, &info) == 0) {
+		struct rte_eth_dev_owner owner;
+
 		(void)rte_eth_dev_stop(ethdev->port_id);
+		if (rte_eth_dev_owner_get(ethdev->port_id, &owner) == 0)
+			(void)rte_eth_dev_owner_unset(ethdev->port_id, owner.id);
 		(void)rte_eth_dev_close(ethdev->port_id);
 		if (ethdev->probed)
 			(void)rte_dev_remove(info.device);
 	}
 	rte_free(ethdev);
+}
+
+/* A device that is there already may be another port's, or that of one that is still being closed.
+ */
+static int
+device_free_check(const struct port *port, const struct conf_port *conf,
+	const struct port_setup *setup, const char *kind, uint16_t port_id)
+{
+	struct rte_eth_dev_owner owner;
+
+	if (rte_eth_dev_owner_get(port_id, &owner) != 0 || owner.id == RTE_ETH_DEV_NO_OWNER)
+		return 0;
+	report_line(setup->report,
+		"port %s: device %s:%s: port %s still has it: take that away first", port->name,
+		kind, conf->argument, owner.name);
+	return -EBUSY;
+}
+
+/* So that nobody else takes it. */
+static int
+device_own(const struct port *port, uint16_t port_id)
+{
+	struct rte_eth_dev_owner owner;
+
+	snprintf(owner.name, sizeof(owner.name), "%s", port->name);
+	if (rte_eth_dev_owner_new(&owner.id) != 0)
+		return -ENODEV;
+	return rte_eth_dev_owner_set(port_id, &owner);
 }
 
 /* Find the device, or have DPDK make it. */
@@ -380,7 +412,7 @@ device_find(const struct port *port, const struct conf_port *conf, const struct 
 	*probed = false;
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(conf->argument, ","), conf->argument);
 	if (rte_eth_dev_get_port_by_name(name, port_id) == 0)
-		return 0;
+		return device_free_check(port, conf, setup, kind, *port_id);
 	error = rte_dev_probe(conf->argument);
 	if (error != 0) {
 		report_line(setup->report, "port %s: device %s:%s: %s (%s)", port->name, kind,
@@ -537,13 +569,16 @@ port_ethdev_open(struct port *port, const struct conf_port *conf, const struct p
 		return error;
 	}
 	port->driver = ethdev;
-	error = device_start_somehow(port, ethdev, setup);
+	error = device_own(port, ethdev->port_id);
+	if (error == 0)
+		error = device_start_somehow(port, ethdev, setup);
 	if (error != 0) {
 		report_line(setup->report, "port %s: device %s: cannot be started: %s", port->name,
 			conf->argument, strerror(-error));
 		ethdev_close(port);
 		return error;
 	}
+	port->keeps_packets = true;
 	port->ops = &ethdev_ops;
 	return 0;
 }

@@ -455,6 +455,13 @@ ring_is_idle(const struct ring *ring)
 	return true;
 }
 
+/* An mbuf that is still about somewhere points into the large ring. */
+static bool
+kernel_is_idle(const struct port *port)
+{
+	return ring_is_idle(&((const struct kernel_port *)port->driver)->large);
+}
+
 static void
 kernel_close(struct port *port)
 {
@@ -470,8 +477,7 @@ kernel_close(struct port *port)
 	if (kernel->wait_fd >= 0)
 		close(kernel->wait_fd);
 	ring_close(&kernel->small);
-	/* An mbuf that is still about somewhere points into the large ring: then it stays mapped.
-	 */
+	/* Who closes a port that is not idle is at his end, and keeps the ring until then. */
 	if (!ring_is_idle(&kernel->large)) {
 		close(kernel->large.fd);
 		return;
@@ -749,6 +755,7 @@ static const struct port_ops kernel_ops = {
 	.tx_burst = kernel_tx_burst,
 	.wait_fd = kernel_wait_fd,
 	.link_up = kernel_link_up,
+	.is_idle = kernel_is_idle,
 	.revive = kernel_revive,
 	.close = kernel_close,
 };

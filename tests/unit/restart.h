@@ -16,7 +16,7 @@
 
 /* Bytes of the parts of a file, and where a few fields are, written down once more by hand. */
 #define HEADER 80
-#define NAMES (PLANE_PORTS * 48 + 2 * 32)
+#define NAMES (PLANE_HOST * 48 + 2 * 32) /* the ports before that one */
 #define RECORD 128
 
 static char folder[] = "/dev/shm/sluice-snapshot-XXXXXX";

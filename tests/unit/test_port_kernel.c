@@ -894,13 +894,20 @@ test_close(void)
 	frame_build(&frame, &spec);
 	frame_make_partial(&frame);
 	send_with(&vnet, frame.bytes, frame.length);
+	CU_ASSERT_TRUE(port.ops->is_idle(&port));
 	mbuf = receive_one();
+	CU_ASSERT_FALSE(port.ops->is_idle(&port));
 	port.ops->close(&port);
 	expect_bytes(mbuf, frame.bytes, frame.length);
 	rte_pktmbuf_free(mbuf);
 	CU_ASSERT_TRUE(command("nft list chain netdev sluice port-vif7.0 | grep -q drop"));
 	/* and the next sluice starts where this one stopped */
 	CU_ASSERT_EQUAL(open_port(&port, "vif7.0", pool), 0);
+	send_with(&vnet, frame.bytes, frame.length);
+	mbuf = receive_one();
+	CU_ASSERT_FALSE(port.ops->is_idle(&port));
+	rte_pktmbuf_free(mbuf);
+	CU_ASSERT_TRUE(port.ops->is_idle(&port));
 	port.ops->close(&port);
 	expect_no_leak();
 }
