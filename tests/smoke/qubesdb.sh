@@ -245,6 +245,7 @@ check_live() {
 
 check_clients() {
     local before
+    expect work "$UPLINK *" "$HOST" "$ECHO_PORT" # the host knows our MAC from here on
     in_uplink ip address add "$AWAY/32" dev lo
     before=$(drops downstream-source)
     ! in_uplink ping -q -c 1 -W 0.3 -I "$AWAY" "$UPLINK" >/dev/null || fail "answered $AWAY on the uplink"
