@@ -27,22 +27,27 @@ struct questions {
 };
 
 static void
-ask(struct questions *questions, struct decision *decision, const struct tuple *tuple,
-	uint16_t qube, uint8_t icmp_type)
+ask(const struct policy *policy, struct questions *questions, struct decision *decision,
+	const struct tuple *tuple, uint16_t qube, uint8_t icmp_type)
 {
 	bool has_ports = tuple->protocol == IPPROTO_TCP || tuple->protocol == IPPROTO_UDP;
+	const struct target *target = &decision->target;
+	/* The address of our own kernel changes with networks: rules speak of ours, as the qube
+	 * does. */
+	bool to_host = target->qube != QUBE_NONE && policy->qubes[target->qube].host;
+	rte_be16_t port = to_host ? tuple->destination_port : target->port;
 
 	questions->asks[questions->count] = decision;
 	questions->requests[questions->count++] = (struct judge_request){
 		.qube = qube,
 		.open = decision->flow != NULL,
 		.subject = {.family = tuple->family,
-			.destination = decision->target.address,
+			.destination = to_host ? tuple->destination : target->address,
 			.protocol = tuple->protocol,
 			/* an ICMP query has its identifier where the ports are */
-			.destination_port = has_ports ? decision->target.port : 0,
+			.destination_port = has_ports ? port : 0,
 			.icmp_type = icmp_type,
-			.dns = decision->target.dns},
+			.dns = target->dns},
 	};
 }
 
@@ -107,7 +112,7 @@ decide_from_qube(struct worker *worker, const struct packet *packet, struct deci
 	if (decision->reason == REASON_NONE)
 		decision->reason = target->reason;
 	if (decision->reason == REASON_NONE)
-		ask(questions, decision, &packet->tuple, packet->qube, packet->icmp_type);
+		ask(policy, questions, decision, &packet->tuple, packet->qube, packet->icmp_type);
 }
 
 /* Flows from before the policy in force. */
@@ -239,7 +244,7 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 	}
 	decision->reason = REASON_NONE;
 	if (!inbound)
-		ask(questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
+		ask(policy, questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
 }
 
 /* Whether a flow from before the policy goes on without being asked. */

@@ -2,10 +2,10 @@
 /*
  * May a running sluiced go on with another configuration?
  *
- * Ports, tables and workers are built once, and flows know ports by index: what these were made
- * from cannot change without a restart. It is refused as a whole rather than taken in part, so that
- * what is in force is always one file as it was written. All differences are told, each with the
- * place in the new file, the new value and the old one.
+ * Workers, tables, sockets and folders are made once: what they were made from, all of it in
+ * [sluice], cannot change without a restart. It is refused as a whole rather than taken in part, so
+ * that what is in force is always one file as it was written. All differences are told, each with
+ * the place in the new file, the new value and the old one.
  */
 #include "conf/loader.h"
 
