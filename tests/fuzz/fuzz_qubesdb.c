@@ -739,6 +739,7 @@ round_run(void)
 {
 	unsigned steps = 10 + draw(300);
 
+	plane_wait(plane, 2000); /* what is done once a second is done */
 	damaging = draw(2) != 0;
 	for (unsigned i = draw(100); i > 0; i--)
 		dom0_step();
