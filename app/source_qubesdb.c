@@ -437,6 +437,8 @@ source_qubesdb_close(struct source_qubesdb *source)
 {
 	if (source == NULL)
 		return;
+	if (source->daemon->qubesdb == source)
+		source->daemon->qubesdb = NULL; /* names may still be asked to be published */
 	qubesdb_close(source->db);
 	publications_free(source);
 	trees_free(source);

@@ -20,7 +20,9 @@
  * and the round.
  */
 #include "app/event.h"
+#include "app/port_change.h"
 #include "app/source_qubesdb.h"
+#include "app/worker_call.h"
 #include "conf/changes.h"
 #include "conf/qubesdb_tree.h"
 #include "tests/unit/plane.h"
@@ -561,6 +563,7 @@ sluiced_turn(void)
 	double begin = cpu_ms(), took;
 
 	event_base_loop(daemon_state.base, EVLOOP_NONBLOCK);
+	plane_service(plane); /* calls to workers */
 	took = cpu_ms() - begin;
 	if (took > slowest_ms)
 		slowest_ms = took;
@@ -736,6 +739,7 @@ round_run(void)
 {
 	unsigned steps = 10 + draw(300);
 
+	plane_wait(plane, 2000); /* what is done once a second is done */
 	damaging = draw(2) != 0;
 	for (unsigned i = draw(100); i > 0; i--)
 		dom0_step();
@@ -799,6 +803,9 @@ open_world(void)
 		daemon_state.base == NULL ||
 		conf_compose(daemon_state.file, daemon_state.live, &report, &daemon_state.conf) !=
 			0 ||
+		worker_calls_create(plane->dataplane, daemon_state.base, &daemon_state.calls) !=
+			0 ||
+		port_changes_create(&daemon_state, &daemon_state.ports) != 0 ||
 		events_create(&daemon_state, &daemon_state.events) != 0)
 		abort();
 }
@@ -809,6 +816,9 @@ close_world(void)
 	unsigned lost;
 
 	events_free(daemon_state.events);
+	port_changes_stop(daemon_state.ports);
+	worker_calls_free(daemon_state.calls);
+	port_changes_free(daemon_state.ports);
 	changes_free(daemon_state.changes);
 	event_base_free(daemon_state.base);
 	conf_free(daemon_state.conf);
