@@ -16,6 +16,7 @@
 
 #include "app/tap.h"
 #include "classifier/guard.h"
+#include "nat/mapped.h"
 
 #define HANDOVER_SIZE 1024
 #define NEIGHBOUR_CACHE 4096
@@ -61,6 +62,8 @@ transmit_queue_flush(struct worker *worker, uint16_t index)
 	queue->count = 0;
 	if (unlikely(worker->taps != NULL))
 		tap_leaves(worker, index, queue->burst, count);
+	if (unlikely(mapped_port(worker->policy, index)))
+		mapped_leave(worker->policy, index, queue->burst, count);
 	sent = port->ops->tx_burst(port, worker->index, queue->burst, count);
 	counters->tx_packets += sent;
 	counters->tx_bytes += sent == count ? bytes : bytes / count * sent;

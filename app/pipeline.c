@@ -26,6 +26,7 @@
 #include "classifier/guard.h"
 #include "classifier/parse.h"
 #include "nat/icmp.h"
+#include "nat/mapped.h"
 #include "nat/steer.h"
 
 /* Packets wait for neighbours, who answer to any worker. */
@@ -509,6 +510,8 @@ dataplane_receive(struct worker *worker, struct port *port, struct rte_mbuf **bu
 
 	worker->now_ms = now_ms;
 	worker->policy = atomic_load_explicit(&worker->dataplane->policy, memory_order_acquire);
+	if (unlikely(mapped_port(worker->policy, port->index)))
+		mapped_arrive(worker->policy, port->index, burst, count);
 	if (unlikely(worker->taps != NULL))
 		tap_arrived(worker, burst, count);
 	left = parse_burst(burst, count);

@@ -38,8 +38,8 @@ struct rules {
 	   compiled, without ends and comments */
 	struct ruleset ruleset;
 	struct hits **hits; /* RULES_VALID: of each rule, and of the policy behind the last one */
-	/* NULL when no rule is for a name: the addresses of names, shared by all rules that the qube
-	   has had; and the names by their text */
+	/* NULL when no rule is for a name: the addresses of names, shared by all rules that the
+	   qube has had; and the names by their text */
 	struct names *names;
 	struct name_index *name_index;
 };
@@ -60,6 +60,9 @@ struct qube {
 	char name[NAME_SIZE];
 	bool has[FAMILIES]; /* may send in that family at all */
 	union address address[FAMILIES];
+	/* nat/mapped.h: what it takes for its IPv4 address; what it takes for ours, or 0 */
+	bool mapped;
+	rte_be32_t visible, visible_gateway;
 	uint16_t port;       /* where it lives, PORT_NONE while it is away */
 	struct rules *rules; /* never NULL; its state says whether there are any */
 	struct limits limits;
@@ -98,6 +101,7 @@ struct policy_port {
 	char name[NAME_SIZE];
 	enum role role;
 	uint16_t qube; /* all but ROLE_UPLINK; QUBE_NONE: of nobody, and nothing passes */
+	bool mapped;   /* ROLE_QUBE: its addresses are exchanged, nat/mapped.h */
 	/* the generation in which this port got its index, or lost it if that is unused now */
 	uint32_t since;
 	/* what makes it this port, beside its name; control thread only, NULL for unused indices */

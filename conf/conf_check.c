@@ -143,8 +143,8 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 static void
 host_port_check(struct loader *loader, const struct section *section)
 {
-	static const enum key_id forbidden[] = {
-		KEY_QUBE_ADDRESS, KEY_QUBE_ADDRESS6, KEY_QUBE_MAC, KEY_QUBE_FILTER};
+	static const enum key_id forbidden[] = {KEY_QUBE_ADDRESS, KEY_QUBE_ADDRESS6,
+		KEY_QUBE_VISIBLE_ADDRESS, KEY_QUBE_VISIBLE_GATEWAY, KEY_QUBE_MAC, KEY_QUBE_FILTER};
 	const struct conf_port *port = &loader->conf->ports[section->index];
 	const struct section *qube = section_find(loader->conf, SECTION_QUBE, port->qube);
 
@@ -262,6 +262,52 @@ ports_check(struct loader *loader)
 	free(lives);
 }
 
+/* What one address may not be, because another stands for it already; NULL: nothing wrong. */
+static const char *
+visible_clash(const struct conf *conf, rte_be32_t address)
+{
+	if (conf->has_gateway[FAMILY_IPV4] && address == conf->gateway[FAMILY_IPV4].v4)
+		return "is that of [gateway]; allowed: another one";
+	for (unsigned dns = 0; dns < conf->virtual_dns_count; dns++)
+		if (address == conf->virtual_dns[dns])
+			return "is a virtual resolver's; allowed: another one";
+	return NULL;
+}
+
+/* The addresses that a qube sees in place of its own and ours: each must mean one thing to it. */
+static void
+visible_check(struct loader *loader, const struct section *section)
+{
+	const struct conf_qube *qube = &loader->conf->qubes[section->index];
+	unsigned address_line = section->key_line[KEY_QUBE_VISIBLE_ADDRESS];
+	unsigned gateway_line = section->key_line[KEY_QUBE_VISIBLE_GATEWAY];
+	const char *wrong = NULL;
+
+	if (address_line != 0 && section->key_line[KEY_QUBE_ADDRESS] == 0)
+		wrong = "needs address, for which it stands";
+	else if (qube->visible != 0)
+		wrong = visible_clash(loader->conf, qube->visible);
+	if (wrong != NULL)
+		loader_error(
+			loader, address_line, keys[KEY_QUBE_VISIBLE_ADDRESS].name, "%s", wrong);
+	if (gateway_line == 0)
+		return;
+	wrong = NULL;
+	if (address_line == 0)
+		wrong = "needs visible-address: without it the qube sees what is there";
+	else if (qube->visible_gateway == 0)
+		return;
+	else if (qube->visible_gateway == qube->visible)
+		wrong = "is visible-address itself; allowed: another one";
+	else if (qube->visible_gateway == qube->address[FAMILY_IPV4].v4)
+		wrong = "is the qube's own address; allowed: another one";
+	else
+		wrong = visible_clash(loader->conf, qube->visible_gateway);
+	if (wrong != NULL)
+		loader_error(
+			loader, gateway_line, keys[KEY_QUBE_VISIBLE_GATEWAY].name, "%s", wrong);
+}
+
 static void
 qubes_check(struct loader *loader)
 {
@@ -282,6 +328,7 @@ qubes_check(struct loader *loader)
 			loader_error(loader, section->line,
 				section_title(loader->conf, section, title),
 				"needs address or address6");
+		visible_check(loader, section);
 		for (unsigned family = 0; family < FAMILIES; family++)
 			if (needs[family] == NULL && section->key_line[qube_id[family]] != 0)
 				needs[family] = section;

@@ -472,6 +472,19 @@ qube_address_parse(const struct key *key, void *object, const char *text, char *
 }
 
 static bool
+visible_parse(const struct key *key, void *object, const char *text, char *reason)
+{
+	struct conf_qube *qube = object;
+	union address address;
+
+	if (!value_qube_address(FAMILY_IPV4, text, &address, reason))
+		return false;
+	*(rte_be32_t *)(void *)((char *)object + key->offset) = address.v4;
+	qube->has_visible = qube->visible != 0;
+	return true;
+}
+
+static bool
 mac_parse(const struct key *key, void *object, const char *text, char *reason)
 {
 	struct conf_qube *qube = object;

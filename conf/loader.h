@@ -147,6 +147,14 @@ enum section_kind {
 	KEY(QUBE_ADDRESS6, QUBE, "address6", qube_address_parse, \
 		"an IPv6 address without a length", .family = FAMILY_IPV6, \
 		.without = "the qube has no IPv6") \
+	KEY(QUBE_VISIBLE_ADDRESS, QUBE, "visible-address", visible_parse, \
+		"an IPv4 address that the qube takes for its own, exchanged for `address` at its port", \
+		.offset = offsetof(struct conf_qube, visible), \
+		.without = "the qube has its own address") \
+	KEY(QUBE_VISIBLE_GATEWAY, QUBE, "visible-gateway", visible_parse, \
+		"an IPv4 address that the qube takes for ours, with visible-address", \
+		.offset = offsetof(struct conf_qube, visible_gateway), \
+		.without = "that of [gateway]") \
 	KEY(QUBE_MAC, QUBE, "mac", mac_parse, \
 		"a unicast MAC such as 00:16:3e:5e:6c:00", \
 		.without = "that of its first valid ARP or neighbour solicitation") \

@@ -472,6 +472,8 @@ port_fill(struct policy_port *port, const struct build *build, const struct conf
 	port->mss = from->mss;
 	if (from->role != ROLE_UPLINK) {
 		port->qube = name_table_find(&build->now, from->qube);
+		port->mapped = from->role == ROLE_QUBE && port->qube != QUBE_NONE &&
+			       build->policy->qubes[port->qube].mapped;
 		return;
 	}
 	memcpy(port->has, from->has, sizeof(port->has));
@@ -567,6 +569,9 @@ qube_fill(const struct build *build, const struct conf_qube *from, uint16_t inde
 	memcpy(qube->name, from->name, sizeof(qube->name));
 	memcpy(qube->has, from->has, sizeof(qube->has));
 	memcpy(qube->address, from->address, sizeof(qube->address));
+	qube->mapped = from->has_visible && from->has[FAMILY_IPV4];
+	qube->visible = from->visible;
+	qube->visible_gateway = from->visible_gateway;
 	qube->port = name_table_find(&build->ports, from->name);
 	qube->limits = from->limits;
 	qube->filter = from->filter;

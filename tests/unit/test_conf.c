@@ -99,8 +99,9 @@ bad(const char *text, const char *expected)
 #define SECTIONS_ALLOWED                                                                  \
 	"allowed: [sluice], [gateway], [port NAME], [qube NAME], [forward NAME], [allow " \
 	"NAME], [limits], [timeouts], [qubes]\n"
-#define QUBE_KEYS                                                                              \
-	"allowed: address, address6, mac, rules, filter, flows, new-flows, half-open, ports, " \
+#define QUBE_KEYS                                                                            \
+	"allowed: address, address6, visible-address, visible-gateway, mac, rules, filter, " \
+	"flows, new-flows, half-open, ports, "                                               \
 	"fragments, answers\n"
 
 static struct conf *
@@ -664,6 +665,48 @@ test_qubes(void)
 					      "00:16:3e:5e:6c:00\n");
 }
 
+/* What a qube sees in place of its address and ours. */
+static void
+test_visible(void)
+{
+	struct conf *conf = good(GOOD "visible-gateway = 192.168.7.1\n"
+				      "visible-address = 192.168.7.5\n");
+
+	CU_ASSERT_TRUE(conf->qubes[0].has_visible);
+	CU_ASSERT_EQUAL(conf->qubes[0].visible, inet_addr("192.168.7.5"));
+	CU_ASSERT_EQUAL(conf->qubes[0].visible_gateway, inet_addr("192.168.7.1"));
+	conf_free(conf);
+	conf = good(GOOD "visible-address = 192.168.7.5\n");
+	CU_ASSERT_TRUE(conf->qubes[0].has_visible);
+	CU_ASSERT_EQUAL(conf->qubes[0].visible_gateway, 0);
+	conf_free(conf);
+	conf = good(GOOD);
+	CU_ASSERT_FALSE(conf->qubes[0].has_visible);
+	conf_free(conf);
+
+	bad(GOOD "visible-address = fd09::5\n",
+		":16: visible-address: \"fd09::5\" is an IPv6 address; allowed: an IPv4 "
+		"address "
+		"that the qube takes for its own, exchanged for `address` at its port\n");
+	bad(GOOD "visible-address = 127.0.0.1\n",
+		":16: visible-address: \"127.0.0.1\" is a loopback address; allowed: an IPv4 "
+		"address "
+		"that the qube takes for its own, exchanged for `address` at its port\n");
+	bad(GOOD "visible-gateway = 192.168.7.1\n",
+		":16: visible-gateway: needs visible-address: without it the qube sees what is "
+		"there\n");
+	bad(GOOD "visible-address = 192.168.7.5\nvisible-gateway = 192.168.7.5\n",
+		":17: visible-gateway: is visible-address itself; allowed: another one\n");
+	bad(GOOD "visible-address = 192.168.7.5\nvisible-gateway = 10.137.0.16\n",
+		":17: visible-gateway: is the qube's own address; allowed: another one\n");
+	bad(GOOD "visible-address = 10.137.0.1\nvisible-gateway = 10.139.1.1\n",
+		":16: visible-address: is that of [gateway]; allowed: another one\n"
+		":17: visible-gateway: is a virtual resolver's; allowed: another one\n");
+	bad(GATEWAY "address6 = fd09::1\n" UPLINK
+		    "[qube x]\naddress6 = fd09::2\nvisible-address = 192.168.7.5\n",
+		":13: visible-address: needs address, for which it stands\n");
+}
+
 static void
 test_limits(void)
 {
@@ -1136,7 +1179,8 @@ test_all_errors(void)
 	bad("[sluice]\nworkers = 0\ncolour = red\n[gateway]\naddress = x\n[qube a]\n"
 	    "address = 10.0.0.7\n[qube b]\naddress = 10.0.0.7\n",
 		":2: workers: \"0\" is under 1; " WORKERS_ALLOWED "\n"
-		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, ports, "
+		":3: colour: unknown key in [sluice]; allowed: workers, idle, seccomp, flows, "
+		"ports, "
 		"socket, state-dir, include, "
 		"group, "
 		"look-group, telemetry, log-refusals\n"
@@ -1335,6 +1379,7 @@ main(void)
 		{"our own kernel", test_host},
 		{"qubes", test_qubes},
 		{"limits of all qubes and of one", test_limits},
+		{"what a qube sees in place of its address", test_visible},
 		{"zero is a number", test_zero_is_a_number},
 		{"filters", test_filter},
 		{"refusals in the log", test_log_refusals},
