@@ -99,7 +99,8 @@ main() {
     in_firewall sysctl -qw net.ipv4.ip_forward=1
     in_firewall sysctl -qw net.ipv4.conf.vif1/0.arp_ignore=2
 
-    said=$(release) && [[ $said == *"no interface was taken"* ]] || fail "--release of nothing: $said"
+    said=$(release) || fail "--release of nothing: $said"
+    [[ $said == *"no interface was taken"* ]] || fail "--release of nothing says: $said"
     sluice_start
     all_deaf || fail "not deaf after the start"
     watch_told

@@ -161,7 +161,7 @@ static void
 test_errors(void)
 {
 	put("sluice.conf", MAIN);
-	put("more.d/a.conf", "key = before\n[qube other]\naddress = 10.137.0.16\ncolour = blue\n"
+	put("more.d/a.conf", "key = before\n[qube other]\naddress = 10.137.0.16\nfilter = blue\n"
 			     "[limits]\nflows = 7\n[nonsense]\n");
 	put("more.d/b.conf",
 		"\xef\xbb\xbf[qube work]\r\naddress = 10.137.0.18\n[qube work]\nmac = 1\n"
@@ -170,8 +170,8 @@ test_errors(void)
 	bad("more.d/a.conf:1: key: stands before the first section; allowed: [sluice], [gateway], "
 	    "[port NAME], [qube NAME], [forward NAME], [allow NAME], [limits], [timeouts], "
 	    "[qubes]\n"
-	    "more.d/a.conf:4: colour: unknown key in [qube other]; allowed: address, address6, "
-	    "mac, rules, filter, flows, new-flows, half-open, ports, fragments, answers\n"
+	    "more.d/a.conf:4: filter: \"blue\" is no filter; allowed: address-and-port, address or "
+	    "none: who may send to a UDP port it has opened\n"
 	    "more.d/a.conf:6: flows: stands a second time, first at DIR/sluice.conf:16\n"
 	    "more.d/a.conf:7: unknown section [nonsense]; allowed: [sluice], [gateway], "
 	    "[port NAME], [qube NAME], [forward NAME], [allow NAME], [limits], [timeouts], "
