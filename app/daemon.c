@@ -26,6 +26,7 @@
 #include "app/log.h"
 #include "app/method_change.h"
 #include "app/name_service.h"
+#include "app/port_change.h"
 #include "app/settings.h"
 #include "app/telemetry.h"
 #include "app/uplink_change.h"
@@ -134,6 +135,7 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 {
 	const struct policy *running = daemon_policy(daemon);
 	struct policy *wanted = NULL;
+	struct port_plan *plan = NULL;
 	int error = policy_build_changed(conf, changes, running, daemon_now(), report, &wanted);
 
 	if (error != 0)
@@ -142,7 +144,13 @@ daemon_commit(struct daemon *daemon, const struct conf *conf, const struct chang
 		policy_free(wanted);
 		return -EINVAL;
 	}
+	error = port_plan_make(daemon, conf, wanted, report, &plan);
+	if (error != 0) {
+		policy_free(wanted);
+		return error;
+	}
 	publish(daemon, wanted);
+	port_plan_carry_out(plan);
 	return 0;
 }
 

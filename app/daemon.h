@@ -19,6 +19,7 @@ struct events;      /* app/event.h */
 struct quiet_watch; /* app/quiet_watch.h */
 struct loop;
 struct name_service;    /* app/name_service.h */
+struct port_changes;    /* app/port_change.h */
 struct service;         /* app/service.h */
 struct source_host;     /* app/source_host.h */
 struct source_qubesdb;  /* app/source_qubesdb.h */
@@ -29,17 +30,18 @@ struct worker_calls;
 
 /* Control thread only. */
 struct daemon {
-	const char *path;        /* of sluice.conf */
-	struct conf *file;       /* it, as last read */
-	struct live *live;       /* what other sources say */
-	struct conf *conf;       /* made of both: what is in force */
-	struct changes *changes; /* what the control socket has changed */
+	const char *path;          /* of sluice.conf */
+	struct conf *file;         /* it, as last read */
+	struct live *live;         /* what other sources say */
+	struct conf *conf;         /* made of both: what is in force */
+	struct changes *changes;   /* what the control socket has changed */
 	struct changes_file *kept; /* the kept ones of them, on disk */
 	struct dataplane *dataplane;
 	struct event_base *base;
 	struct control *control;
 	struct loop *loop;
 	struct worker_calls *calls;
+	struct port_changes *ports;
 	struct events *events;
 	struct uplink_change *uplink_change; /* app/uplink_change.h */
 	struct source_host *host;            /* app/source_host.h; NULL without a host port */
@@ -71,7 +73,8 @@ bool daemon_rule_origin(const struct daemon *daemon, const struct conf_qube *qub
 uint64_t daemon_now(void);
 
 /**
- * Make a policy of a configuration and changes to it, and put it in force.
+ * Make a policy of a configuration and changes to it, and put it in force: ports that are new are
+ * opened first, those that are gone are closed later on.
  * @param conf, changes what is wanted; they stay the caller's
  * @return 0 or -errno, reported; then nothing has changed. -EINVAL also when rules of a qube that
  *	can be used now could not be used any more

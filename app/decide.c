@@ -27,22 +27,27 @@ struct questions {
 };
 
 static void
-ask(struct questions *questions, struct decision *decision, const struct tuple *tuple,
-	uint16_t qube, uint8_t icmp_type)
+ask(const struct policy *policy, struct questions *questions, struct decision *decision,
+	const struct tuple *tuple, uint16_t qube, uint8_t icmp_type)
 {
 	bool has_ports = tuple->protocol == IPPROTO_TCP || tuple->protocol == IPPROTO_UDP;
+	const struct target *target = &decision->target;
+	/* The address of our own kernel changes with networks: rules speak of ours, as the qube
+	 * does. */
+	bool to_host = target->qube != QUBE_NONE && policy->qubes[target->qube].host;
+	rte_be16_t port = to_host ? tuple->destination_port : target->port;
 
 	questions->asks[questions->count] = decision;
 	questions->requests[questions->count++] = (struct judge_request){
 		.qube = qube,
 		.open = decision->flow != NULL,
 		.subject = {.family = tuple->family,
-			.destination = decision->target.address,
+			.destination = to_host ? tuple->destination : target->address,
 			.protocol = tuple->protocol,
 			/* an ICMP query has its identifier where the ports are */
-			.destination_port = has_ports ? decision->target.port : 0,
+			.destination_port = has_ports ? port : 0,
 			.icmp_type = icmp_type,
-			.dns = decision->target.dns},
+			.dns = target->dns},
 	};
 }
 
@@ -107,7 +112,7 @@ decide_from_qube(struct worker *worker, const struct packet *packet, struct deci
 	if (decision->reason == REASON_NONE)
 		decision->reason = target->reason;
 	if (decision->reason == REASON_NONE)
-		ask(questions, decision, &packet->tuple, packet->qube, packet->icmp_type);
+		ask(policy, questions, decision, &packet->tuple, packet->qube, packet->icmp_type);
 }
 
 /* Flows from before the policy in force. */
@@ -145,22 +150,22 @@ is_elsewhere(const struct target *target, const struct tuple *reply)
 				       reply->source_port == target->port));
 }
 
-/* Whether a flow still belongs to the qube that has its index now. */
-static bool
-flow_has_qube(const struct policy *policy, const struct flow *flow, const struct tuple *original,
-	const struct tuple *reply)
+bool
+flow_has_qube(const struct policy *policy, const struct flow *flow)
 {
+	bool inbound = (flow->flags & FLOW_INBOUND) != 0;
 	const struct qube *qube;
-	const union address *inside =
-		(flow->flags & FLOW_INBOUND) != 0 ? &reply->source : &original->source;
+	struct tuple inside;
 
 	if (flow->qube >= policy->qube_count)
 		return false;
 	qube = &policy->qubes[flow->qube];
+	/* What the qube sends: the source is its own. */
+	flow_tuple(flow, inbound ? DIRECTION_REPLY : DIRECTION_ORIGINAL, &inside);
 	/* Generation 0 is from before a restart: checked by name when it was taken up. */
 	return (flow->generation == 0 || flow->generation >= qube->since) &&
-	       qube->has[original->family] &&
-	       address_equal(inside, &qube->address[original->family]);
+	       qube->has[inside.family] &&
+	       address_equal(&inside.source, &qube->address[inside.family]);
 }
 
 /* Whether nothing that this flow depends on can have changed since it was last confirmed. */
@@ -227,7 +232,7 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 		return;
 	}
 	decision->reason = REASON_NO_LONGER_ALLOWED;
-	if (!flow_has_qube(policy, flow, &original, &reply))
+	if (!flow_has_qube(policy, flow))
 		return;
 	target_find(policy, worker->dataplane->bindings, &original,
 		inbound ? QUBE_NONE : flow->qube, &decision->target);
@@ -239,7 +244,7 @@ decide_about_flow(struct worker *worker, struct flow *flow, struct decision *dec
 	}
 	decision->reason = REASON_NONE;
 	if (!inbound)
-		ask(questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
+		ask(policy, questions, decision, &original, flow->qube, is_icmp ? flow->state : 0);
 }
 
 /* Whether a flow from before the policy goes on without being asked. */

@@ -132,6 +132,12 @@ drop_poll_second(struct drop_poll *poll)
 		look(-1, EV_TIMEOUT, poll);
 }
 
+void
+drop_poll_forget(struct drop_poll *poll, uint16_t port)
+{
+	drop_watch_forget(poll->watch, port);
+}
+
 int
 drop_poll_create(struct daemon *daemon, struct drop_poll **out)
 {

@@ -22,5 +22,8 @@ void drop_poll_second(struct drop_poll *poll);
 /** NULL is fine. */
 void drop_poll_free(struct drop_poll *poll);
 
+/** The slot of a port is free: its counters begin anew. */
+void drop_poll_forget(struct drop_poll *poll, uint16_t port);
+
 /** Look now. @return the drops that were seen */
 const struct drop_watch *drop_poll_now(struct drop_poll *poll);

@@ -19,6 +19,7 @@
 #include "app/drop_poll.h"
 #include "app/log.h"
 #include "app/method.h"
+#include "app/uplink_change.h"
 
 #define LOOK_SECONDS 1
 #define LOG_WINDOW_SECONDS 60
@@ -264,12 +265,21 @@ look_at_ports(struct events *events)
 	const struct dataplane *dataplane = events->daemon->dataplane;
 
 	for (unsigned i = 0; i < dataplane->port_count; i++) {
-		const struct port *port = &dataplane->ports[i];
-		bool up = dataplane_port(dataplane, i) == NULL || port_is_up(port);
+		struct port *port = &dataplane->ports[i];
+		bool there = dataplane_port(dataplane, i) != NULL;
+		bool up = !there || port_is_up(port);
 
+		if (!up && port->ops->revive != NULL && port->ops->revive(port, &log_report)) {
+			uplink_change_relinked(events->daemon, (uint16_t)i);
+			up = port_is_up(port);
+		}
+		if (!there)
+			events->port_up[i] = true;
 		if (up == events->port_up[i])
 			continue;
 		events->port_up[i] = up;
+		if (up)
+			uplink_change_relinked(events->daemon, (uint16_t)i);
 		event_emit(events->daemon, "port",
 			json_pack("{s:o, s:s, s:b}", "text",
 				json_sprintf("port %s is %s", port->name, up ? "up" : "down"),

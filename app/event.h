@@ -23,6 +23,8 @@
 	EVENT(POLICY_REFUSED,	"policy-refused",    0, "a change or a configuration was not taken up") \
 	EVENT(PORT,		"port",		     0, "the link of a port has come up or gone down") \
 	EVENT(VIF,		"vif",		   120, "a vif was attached, detached or refused") \
+	EVENT(PORT_ADDED,	"port-added",	     0, "a port has been opened while sluiced runs") \
+	EVENT(PORT_REMOVED,	"port-removed",	     0, "a port that was taken away has been closed") \
 	EVENT(FORWARD_ADDED,	"forward-added",     0, "a port forward listens") \
 	EVENT(FORWARD_DELETED,	"forward-deleted",   0, "a port forward does not listen any more") \
 	EVENT(FORWARD_EXPIRED,	"forward-expired",   0, "the time of a port forward is over") \

@@ -27,13 +27,13 @@
 #include <rte_lcore.h>
 
 #include "app/idle.h"
+#include "app/work_clock.h"
 #include "app/worker.h"
 
 struct loop {
 	struct dataplane *dataplane;
 	enum idle_mode mode;
-	uint64_t start_tsc;
-	uint64_t ms_per_tsc; /* in units of 2^-64 */
+	struct work_clock clock;
 	atomic_bool stop;
 	struct loop_worker {
 		struct loop *loop;
@@ -44,23 +44,16 @@ struct loop {
 		struct port **ports;   /* those it receives from */
 		struct pollfd *waited; /* the ports', and last the wake descriptor */
 		struct idle idle;
+		struct work_clock_look look;
 		bool arms; /* some port must be armed before it is waited for */
 		bool armed;
 	} workers[];
 };
 
-static uint32_t
-loop_ms(const struct loop *loop, uint64_t tsc)
-{
-	unsigned __int128 elapsed = tsc - loop->start_tsc;
-
-	return (uint32_t)((elapsed * loop->ms_per_tsc) >> 64);
-}
-
 uint32_t
 loop_now(const struct loop *loop)
 {
-	return loop_ms(loop, rte_rdtsc());
+	return work_clock_ms(&loop->clock, rte_rdtsc());
 }
 
 /* Whether ports wake us. One that cannot, in spite of its descriptor, is polled from now on. */
@@ -126,9 +119,10 @@ loop_main(void *argument)
 	(void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
 	rte_rcu_qsbr_thread_register(quiescence, own->worker->index);
 	rte_rcu_qsbr_thread_online(quiescence, own->worker->index);
+	work_clock_begin(&loop->clock, &own->look, rte_rdtsc());
 	while (!atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
 		uint64_t now_tsc = rte_rdtsc();
-		uint32_t now_ms = loop_ms(loop, now_tsc);
+		uint32_t now_ms = work_clock_now(&loop->clock, &own->look, now_tsc);
 		uint32_t sleep_us;
 		unsigned handled = 0;
 
@@ -171,11 +165,14 @@ loop_waits_find(struct loop_worker *own)
 }
 
 void
-loop_port_take(struct loop *loop, struct port *port)
+loop_port_take(struct worker *worker, struct port *port)
 {
-	struct loop_worker *own = &loop->workers[port->owner];
+	struct loop_worker *own = worker->loop;
 	int fd = port->ops->wait_fd(port);
 
+	for (unsigned i = 0; i < own->port_count; i++)
+		if (own->ports[i] == port)
+			return;
 	if (own->armed)
 		loop_arm(own, false);
 	own->waited[own->port_count + 1] = own->waited[own->port_count];
@@ -185,9 +182,9 @@ loop_port_take(struct loop *loop, struct port *port)
 }
 
 void
-loop_port_leave(struct loop *loop, const struct port *port)
+loop_port_leave(struct worker *worker, const struct port *port)
 {
-	struct loop_worker *own = &loop->workers[port->owner];
+	struct loop_worker *own = worker->loop;
 	unsigned at = 0;
 
 	while (at < own->port_count && own->ports[at] != port)
@@ -210,6 +207,7 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 	struct loop_worker *own = &loop->workers[index];
 
 	own->loop = loop;
+	dataplane->workers[index]->loop = own;
 	own->worker = dataplane->workers[index];
 	own->lcore = lcore;
 	own->ports = calloc(dataplane->port_count, sizeof(own->ports[0]));
@@ -223,7 +221,7 @@ loop_worker_prepare(struct loop *loop, unsigned index, unsigned lcore)
 	own->waited[0] = (struct pollfd){.fd = own->worker->wake_fd, .events = POLLIN};
 	for (unsigned i = 0; i < dataplane->port_count; i++)
 		if (dataplane->ports[i].state == PORT_OPEN && dataplane->ports[i].owner == index)
-			loop_port_take(loop, &dataplane->ports[i]);
+			loop_port_take(own->worker, &dataplane->ports[i]);
 	return 0;
 }
 
@@ -239,8 +237,7 @@ loop_start(struct dataplane *dataplane, enum idle_mode idle, const struct report
 	if (error == 0) {
 		loop->dataplane = dataplane;
 		loop->mode = idle;
-		loop->start_tsc = rte_rdtsc();
-		loop->ms_per_tsc = (uint64_t)(((unsigned __int128)1000 << 64) / rte_get_tsc_hz());
+		work_clock_start(&loop->clock, rte_rdtsc(), rte_get_tsc_hz());
 	}
 	for (unsigned i = 0; i < dataplane->worker_count && error == 0; i++) {
 		lcore = rte_get_next_lcore(lcore, 1, 0);

@@ -16,11 +16,11 @@ int loop_start(struct dataplane *dataplane, enum idle_mode idle, const struct re
 	struct loop **out);
 
 /**
- * Have the worker that owns @p port receive from it, or do so no longer. Called in the thread of
- * that worker, between two rounds: by a worker_call.
+ * Have a worker receive from @p port, or do so no longer; either may be so already. Called in its
+ * own thread, between two rounds: by a worker_call.
  */
-void loop_port_take(struct loop *loop, struct port *port);
-void loop_port_leave(struct loop *loop, const struct port *port);
+void loop_port_take(struct worker *worker, struct port *port);
+void loop_port_leave(struct worker *worker, const struct port *port);
 
 /** The clock of the workers, milliseconds since they were started, modulo 2^32. */
 uint32_t loop_now(const struct loop *loop);

@@ -136,22 +136,6 @@ neighbour_pin(struct neighbour_table *table, enum family family, const union add
 }
 
 void
-neighbour_follow(struct neighbour_table *table, enum family family, const union address *address,
-	uint32_t now_ms)
-{
-	struct entry *entry = &table->entries[family];
-	uint64_t link;
-
-	rte_spinlock_lock(&table->claim);
-	link = atomic_load(&entry->link);
-	if (address == NULL)
-		atomic_store(&entry->link, link_make(link + VERSION_ONE, NEIGHBOUR_EMPTY, 0));
-	else if (link_state(link) == NEIGHBOUR_EMPTY || !entry_is(entry, family, address))
-		entry_claim(table, entry, family, address, now_ms);
-	rte_spinlock_unlock(&table->claim);
-}
-
-void
 neighbour_forget(struct neighbour_table *table, uint32_t now_ms)
 {
 	uint32_t count = NEIGHBOUR_PINNED + table->buckets * BUCKET_ENTRIES;

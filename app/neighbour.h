@@ -47,14 +47,6 @@ void neighbour_pin(struct neighbour_table *table, enum family family, const unio
 	uint64_t mac);
 
 /**
- * Have entry @p family be @p address from now on, while workers run. Nothing changes if it is that
- * already; else its MAC is asked for.
- * @param address NULL: nobody
- */
-void neighbour_follow(struct neighbour_table *table, enum family family,
-	const union address *address, uint32_t now_ms);
-
-/**
  * Ask everybody for their MAC again before anything more is sent to them: this may be another
  * network now. While workers run.
  */

@@ -42,6 +42,12 @@ struct port_ops {
 	/* Whether its device is there and has a link. Control thread. NULL: always. */
 	bool (*link_up)(const struct port *port);
 	/*
+	 * The device has no link: if it was taken away and there is another one in its place now,
+	 * take that. MAC and MTU may be others then. Control thread, while workers run. NULL: cannot.
+	 * Returns whether it has.
+	 */
+	bool (*revive)(struct port *port, const struct report *report);
+	/*
 	 * Whether no packet is left anywhere that lies in memory of the port: then it may be
 	 * closed. Asked when no worker receives from it or sends to it any more. NULL: always.
 	 */

@@ -107,9 +107,10 @@ struct sender {
 struct kernel_port {
 	struct ring small;
 	struct ring large;
-	struct slot *slot; /* of the large ring */
-	int wait_fd;       /* epoll over both rings */
-	unsigned ifindex;  /* names may change hands, this does not */
+	struct slot *slot;        /* of the large ring */
+	int wait_fd;              /* epoll over both rings */
+	unsigned ifindex;         /* names may change hands, this does not */
+	unsigned refused_ifindex; /* of one in its place that could not be used */
 	char ifname[IFNAMSIZ];
 	struct rte_mempool *pool;
 	unsigned empty_polls;
@@ -559,13 +560,23 @@ ring_open(struct ring *ring, unsigned slot_size, unsigned block_size, unsigned b
 	return 0;
 }
 
+/* Neighbour discovery asks multicast groups that nobody here has joined. */
 static int
-rings_open(struct kernel_port *kernel, unsigned ifindex)
+multicasts_join(int fd, unsigned ifindex)
 {
 	struct packet_mreq multicast = {
 		.mr_ifindex = (int)ifindex,
 		.mr_type = PACKET_MR_ALLMULTI,
 	};
+
+	return setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &multicast, sizeof(multicast)) == 0
+		       ? 0
+		       : -errno;
+}
+
+static int
+rings_open(struct kernel_port *kernel, unsigned ifindex)
+{
 	struct epoll_event event = {.events = EPOLLIN};
 	/* A small frame must fit an mbuf, with a tag put back. */
 	uint32_t room = rte_pktmbuf_data_room_size(kernel->pool) - RTE_PKTMBUF_HEADROOM;
@@ -595,11 +606,9 @@ rings_open(struct kernel_port *kernel, unsigned ifindex)
 		epoll_ctl(kernel->wait_fd, EPOLL_CTL_ADD, kernel->small.fd, &event) != 0 ||
 		epoll_ctl(kernel->wait_fd, EPOLL_CTL_ADD, kernel->large.fd, &event) != 0)
 		return -errno;
-	/* Neighbour discovery asks multicast groups that nobody here has joined. */
-	if (setsockopt(kernel->small.fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &multicast,
-		    sizeof(multicast)) != 0)
-		return -errno;
-	error = socket_bind(kernel->small.fd, ifindex, ETH_P_ALL);
+	error = multicasts_join(kernel->small.fd, ifindex);
+	if (error == 0)
+		error = socket_bind(kernel->small.fd, ifindex, ETH_P_ALL);
 	if (error == 0)
 		error = socket_bind(kernel->large.fd, ifindex, ETH_P_ALL);
 	return error;
@@ -681,12 +690,66 @@ kernel_link_up(const struct port *port)
 	       (request.ifr_flags & wanted) == wanted;
 }
 
+/* Have the sockets listen and send on another interface. Their rings stay where they are. */
+static int
+sockets_move(const struct kernel_port *kernel, unsigned ifindex)
+{
+	int error = multicasts_join(kernel->small.fd, ifindex);
+
+	if (error == 0)
+		error = socket_bind(kernel->small.fd, ifindex, ETH_P_ALL);
+	if (error == 0)
+		error = socket_bind(kernel->large.fd, ifindex, ETH_P_ALL);
+	for (unsigned i = 0; i < kernel->workers && error == 0; i++)
+		error = socket_bind(kernel->sender[i].fd, ifindex, 0);
+	return error;
+}
+
+static bool
+kernel_revive(struct port *port, const struct report *report)
+{
+	struct kernel_port *kernel = port->driver;
+	unsigned ifindex = if_nametoindex(kernel->ifname);
+	char text[256] = "";
+	int error;
+
+	if (ifindex == 0 || ifindex == kernel->ifindex)
+		return false;
+	error = quiet_check(kernel->ifname, text, sizeof(text));
+	if (error == 0)
+		error = quiet_start(kernel->ifname, text, sizeof(text));
+	if (error == 0) {
+		quiet_end(kernel->ifname); /* it is ours already, once */
+		error = interface_inspect(port, kernel->ifname);
+	}
+	if (error == 0)
+		error = interface_up(port, kernel->ifname, report);
+	if (error == 0)
+		error = sockets_move(kernel, ifindex);
+	/* Said once for each device; the next look tries again. */
+	if (error == 0)
+		kernel->refused_ifindex = 0;
+	else if (kernel->refused_ifindex != ifindex) {
+		kernel->refused_ifindex = ifindex;
+		report_line(report,
+			"port %s: %s is another interface now, which cannot be used: %s",
+			port->name, kernel->ifname, text[0] != '\0' ? text : strerror(-error));
+	}
+	if (error != 0)
+		return false;
+	kernel->ifindex = ifindex;
+	report_line(report, "port %s: %s is another interface now: goes on there", port->name,
+		kernel->ifname);
+	return true;
+}
+
 static const struct port_ops kernel_ops = {
 	.kind = "kernel",
 	.rx_burst = kernel_rx_burst,
 	.tx_burst = kernel_tx_burst,
 	.wait_fd = kernel_wait_fd,
 	.link_up = kernel_link_up,
+	.revive = kernel_revive,
 	.close = kernel_close,
 };
 

@@ -319,6 +319,27 @@ release_held(struct worker *worker, struct rte_mbuf *mbuf)
 		route_burst(worker, &mbuf, 1);
 }
 
+void
+route_forget(struct worker *worker, bool (*is_gone)(const void *context, uint16_t port),
+	const void *context)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < worker->held_count; i++) {
+		const struct held_packet held = worker->held[i];
+
+		if (!is_gone(context, held.port) &&
+			!is_gone(context, packet_of(held.mbuf)->in_port)) {
+			worker->held[kept++] = held;
+			continue;
+		}
+		/* Its flow may have ended since. */
+		packet_of(held.mbuf)->flow = NULL;
+		worker_drop(worker, held.mbuf, REASON_PORT_GONE);
+	}
+	worker->held_count = kept;
+}
+
 /* Packets whose neighbour has answered, or never will, go on. */
 unsigned
 route_service(struct worker *worker)

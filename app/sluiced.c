@@ -33,6 +33,7 @@
 #include "app/loop.h"
 #include "app/name_service.h"
 #include "app/own_udp.h"
+#include "app/port_change.h"
 #include "app/quiet.h"
 #include "app/quiet_watch.h"
 #include "app/service.h"
@@ -186,29 +187,6 @@ descriptors_raise(void)
 			(unsigned long long)limit.rlim_cur, strerror(errno));
 }
 
-static int
-open_ports(struct daemon *daemon)
-{
-	struct dataplane *dataplane = daemon->dataplane;
-	const struct port_setup setup = {
-		.pool = dataplane->pool,
-		.workers = dataplane->worker_count,
-		.report = &log_report,
-	};
-
-	for (unsigned i = 0; i < dataplane->port_count; i++) {
-		struct port *port = &dataplane->ports[i];
-		int error = port_open(port, &daemon->conf->ports[i], &setup);
-
-		if (error != 0)
-			return error;
-		log_line("port %s: %s, MAC %02x:%02x:%02x:%02x:%02x:%02x, MTU %u, worker %u",
-			port->name, port->ops->kind, port->mac[0], port->mac[1], port->mac[2],
-			port->mac[3], port->mac[4], port->mac[5], port->mtu, port->owner);
-	}
-	return 0;
-}
-
 /*
  * Let the signals we serve wait until we do, or let them in. All other threads are started while
  * they are held, and never get any.
@@ -273,9 +251,11 @@ build(struct daemon *daemon)
 			daemon->conf, policy, NULL, false, &log_report, &daemon->dataplane);
 	quiet_keep_in(daemon->conf->state_dir);
 	if (error == 0)
-		error = open_ports(daemon);
+		error = port_changes_first(daemon);
 	if (error == 0)
 		error = worker_calls_create(daemon->dataplane, daemon->base, &daemon->calls);
+	if (error == 0)
+		error = port_changes_create(daemon, &daemon->ports);
 	if (error == 0)
 		error = events_create(daemon, &daemon->events);
 	if (error == 0)
@@ -420,7 +400,9 @@ run(const char *path)
 	events_free(daemon.events);
 	source_host_close(&daemon);
 	uplink_change_free(daemon.uplink_change); /* its call may wait */
+	port_changes_stop(daemon.ports);
 	worker_calls_free(daemon.calls);
+	port_changes_free(daemon.ports);
 	name_service_free(daemon.names); /* its calls may have waited */
 	if (daemon.dataplane != NULL)
 		own_udp_free(daemon.dataplane->own);

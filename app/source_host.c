@@ -272,7 +272,7 @@ interface_follow(struct source_host *source)
 		return;
 	source->linked = linked;
 	if (linked)
-		uplink_change_relinked(source->daemon);
+		uplink_change_relinked(source->daemon, uplink->index);
 	port_tap_carrier(host, linked);
 }
 

@@ -38,6 +38,22 @@ source_look(struct source_qubesdb *source)
 		evtimer_add(source->turn, &at_once);
 }
 
+static void
+watch_done(void *context, int error, const char *value, size_t length)
+{
+	(void)value, (void)length;
+	if (error != 0 && error != -ECONNRESET)
+		log_line("QubesDB: changes of %s go unnoticed: %s", (const char *)context,
+			strerror(-error));
+}
+
+void
+source_watch(struct source_qubesdb *source, const char *path)
+{
+	/* paths are constants: they are there when the answer comes */
+	(void)qubesdb_watch(source->db, path, watch_done, (void *)(uintptr_t)path);
+}
+
 /* --- settings --- */
 
 static bool
@@ -169,7 +185,7 @@ settings_propose(struct source_qubesdb *source)
 	for (unsigned i = 0; i < QUBESDB_SETTING_COUNT; i++)
 		texts[i] = source->settings[i].texts;
 	uplink_mac(source, mac, sizeof(mac));
-	qubesdb_settings_parse(texts, mac, &log_report, source->proposed);
+	qubesdb_settings_parse(texts, source->meaning, mac, &log_report, source->proposed);
 }
 
 static void
@@ -338,7 +354,7 @@ on_connected(void *context)
 	source->syncing = true;
 	source->lists = 0;
 	for (unsigned i = 0; i < QUBESDB_SETTING_COUNT; i++) {
-		(void)qubesdb_watch(source->db, qubesdb_settings[i].path, NULL, NULL);
+		source_watch(source, qubesdb_settings[i].path);
 		source->settings[i].stale = true;
 	}
 	trees_begin(source);

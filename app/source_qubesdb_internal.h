@@ -65,14 +65,17 @@ struct source_qubesdb {
 	struct qubesdb_meaning *proposed; /* scratch */
 	/* trees */
 	unsigned tree_count, trees_reading;
-	LIST_HEAD(, tree) trees;
+	LIST_HEAD(tree_list, tree) trees;
 	struct tree *recent; /* the one last looked for */
-	LIST_HEAD(, publication) publications;
+	LIST_HEAD(publication_list, publication) publications;
 	bool publication_refused; /* and it was said */
 };
 
 /** Have the source look at what is to be done, once the input that is there has been taken. */
 void source_look(struct source_qubesdb *source);
+
+/** Hear of changes at a path from now on. */
+void source_watch(struct source_qubesdb *source, const char *path);
 
 /* source_qubesdb_trees.c */
 

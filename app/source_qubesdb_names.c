@@ -28,7 +28,7 @@ struct publication {
 	enum family family;
 	union address address;
 	unsigned count;
-	LIST_HEAD(, published_name) names;
+	LIST_HEAD(name_list, published_name) names;
 };
 
 /* @param host "" for all of them. @return whether it fits */
@@ -72,8 +72,12 @@ name_free(struct publication *publication, struct published_name *name)
 static void
 publication_free(struct publication *publication)
 {
-	while (!LIST_EMPTY(&publication->names))
-		name_free(publication, LIST_FIRST(&publication->names));
+	struct published_name *name = LIST_FIRST(&publication->names), *next;
+
+	for (; name != NULL; name = next) {
+		next = LIST_NEXT(name, next);
+		name_free(publication, name);
+	}
 	LIST_REMOVE(publication, next);
 	free(publication);
 }
@@ -229,6 +233,10 @@ publications_drop(struct source_qubesdb *source, enum family family, const union
 void
 publications_free(struct source_qubesdb *source)
 {
-	while (!LIST_EMPTY(&source->publications))
-		publication_free(LIST_FIRST(&source->publications));
+	struct publication *publication = LIST_FIRST(&source->publications), *next;
+
+	for (; publication != NULL; publication = next) {
+		next = LIST_NEXT(publication, next);
+		publication_free(publication);
+	}
 }

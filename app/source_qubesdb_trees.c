@@ -225,7 +225,7 @@ trees_begin(struct source_qubesdb *source)
 		tree->listed = false;
 	}
 	for (enum tree_part part = 0; part < parts_read(source); part++) {
-		(void)qubesdb_watch(source->db, prefixes[part], NULL, NULL);
+		source_watch(source, prefixes[part]);
 		if (qubesdb_list(source->db, prefixes[part], list_item, list_done, source) == 0)
 			source->lists++;
 	}
@@ -576,6 +576,8 @@ trees_sweep(struct source_qubesdb *source)
 void
 trees_free(struct source_qubesdb *source)
 {
-	while (!LIST_EMPTY(&source->trees))
-		tree_forget(LIST_FIRST(&source->trees));
+	for (struct tree *tree = LIST_FIRST(&source->trees), *next; tree != NULL; tree = next) {
+		next = LIST_NEXT(tree, next);
+		tree_forget(tree);
+	}
 }

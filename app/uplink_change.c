@@ -186,22 +186,18 @@ uplink_change_follow(struct daemon *daemon)
 		return;
 	neighbours = daemon->dataplane->ports[policy->uplink].neighbours;
 	for (unsigned family = 0; family < FAMILIES; family++)
-		neighbour_follow(neighbours, family,
-			uplink->has_gateway[family] ? &uplink->gateway[family] : NULL,
-			now_ms(daemon));
+		neighbour_pin(neighbours, family,
+			uplink->has_gateway[family] ? &uplink->gateway[family] : NULL, 0);
 	neighbour_forget(neighbours, now_ms(daemon));
 	if (addresses_note(change))
 		walk_start(change);
 }
 
 void
-uplink_change_relinked(struct daemon *daemon)
+uplink_change_relinked(struct daemon *daemon, uint16_t port)
 {
-	const struct policy *policy = daemon_policy(daemon);
-
-	if (policy->uplink != PORT_NONE)
-		neighbour_forget(
-			daemon->dataplane->ports[policy->uplink].neighbours, now_ms(daemon));
+	if (port == daemon_policy(daemon)->uplink)
+		neighbour_forget(daemon->dataplane->ports[port].neighbours, now_ms(daemon));
 }
 
 int

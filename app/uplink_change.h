@@ -6,6 +6,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct daemon;
 struct uplink_change;
@@ -18,5 +19,5 @@ void uplink_change_free(struct uplink_change *change);
 /** A policy has come into force. Nothing, if @p daemon does not follow yet. */
 void uplink_change_follow(struct daemon *daemon);
 
-/** There is a link again, perhaps another one. */
-void uplink_change_relinked(struct daemon *daemon);
+/** A port has a link again, perhaps another one. */
+void uplink_change_relinked(struct daemon *daemon, uint16_t port);

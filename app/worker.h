@@ -32,6 +32,7 @@ struct port_counters {
 	COUNTER(flows_expired,	  "flows_expired") \
 	COUNTER(flows_evicted,	  "flows_evicted")		/* to make room for another flow of the same qube */ \
 	COUNTER(flows_refused,	  "flows_refused")		/* no longer allowed by a newer policy */ \
+	COUNTER(flows_gone,	  "flows_gone")			/* with their port, their qube or its address */ \
 	COUNTER(flows_deleted,	  "flows_deleted")		/* on demand of the control socket */ \
 	COUNTER(related_errors,	  "icmp_errors_related")	/* passed because of the flow they are about */ \
 	COUNTER(answers,	  "icmp_errors_sent") \
@@ -61,6 +62,7 @@ struct held_packet {
 	uint16_t neighbour;
 };
 
+struct loop_worker; /* app/loop.c */
 struct tap_set;
 struct worker_call;
 
@@ -89,6 +91,7 @@ struct worker {
 	struct worker_counters counters;
 	struct port_counters *ports;
 	struct drop_notes **notes; /* by port; NULL where none was ever opened */
+	struct loop_worker *loop;  /* NULL where nobody runs one */
 	/* others' */
 	struct rte_ring *handover;
 	_Atomic(struct worker_call *) call; /* to be run, and who has been; see app/worker_call.h */
@@ -198,6 +201,9 @@ struct decision {
 uint64_t decide_burst(struct worker *worker, struct rte_mbuf *const *burst, unsigned count,
 	struct decision *decisions);
 
+/** Whether a flow still belongs to the qube that has its index now, with the address it has now. */
+bool flow_has_qube(const struct policy *policy, const struct flow *flow);
+
 /** What decide_burst would say of one packet, if anything. Nothing changes. */
 bool decide_try(struct worker *worker, const struct packet *packet, struct decision *decision);
 
@@ -256,6 +262,10 @@ void route_split(struct worker *worker, struct rte_mbuf *mbuf, uint16_t out);
 
 /** Packets whose neighbour has answered, or never will, go on. @return how many */
 unsigned route_service(struct worker *worker);
+
+/** Drop packets that wait for a neighbour on a port that is gone, or came from one. */
+void route_forget(struct worker *worker, bool (*is_gone)(const void *context, uint16_t port),
+	const void *context);
 
 /* dataplane.c */
 

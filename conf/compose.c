@@ -238,6 +238,28 @@ vif_take(struct compose *compose, const struct live_vif *vif)
 	return port_add(compose, vif, qube);
 }
 
+/* A vif that was given no address of a family may send none of it, whatever the file says. */
+static void
+vif_families_take(const struct compose *compose)
+{
+	const struct live *live = compose->live;
+	struct conf *conf = compose->conf;
+	bool served[QUBES_MAX][FAMILIES] = {0};
+
+	for (unsigned i = 0; i < live->vif_count; i++)
+		for (unsigned family = 0; family < FAMILIES; family++) {
+			const struct live_vif *vif = &live->vifs[i];
+
+			if (vif->has[family])
+				served[owner_find(compose, family, &vif->address[family]) -
+					conf->qubes][family] = true;
+		}
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		if (served[i][FAMILY_IPV4] || served[i][FAMILY_IPV6])
+			for (unsigned family = 0; family < FAMILIES; family++)
+				conf->qubes[i].has[family] &= served[i][family];
+}
+
 static int
 ports_take(struct compose *compose)
 {
@@ -256,6 +278,8 @@ ports_take(struct compose *compose)
 	}
 	for (unsigned i = 0; error == 0 && i < compose->live->vif_count; i++)
 		error = vif_take(compose, &compose->live->vifs[i]);
+	if (error == 0)
+		vif_families_take(compose);
 	return error;
 }
 

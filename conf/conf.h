@@ -221,9 +221,8 @@ const struct conf_qube *conf_qube_find(const struct conf *conf, const char *name
 /**
  * Tell whether a running sluiced can go on with another configuration.
  *
- * It cannot change what was built when it started: [sluice], the ports with their devices, roles,
- * qubes and addresses, our addresses in [gateway], and the addresses and MAC of a qube that lives
- * on a port. Every difference is reported as a line that says where it stands in @p wanted.
+ * It cannot change what was built when it started, which is said in [sluice]. Every difference is
+ * reported as a line that says where it stands in @p wanted.
  * @return 0, or -EBUSY when there are such differences
  */
 int conf_reload_check(

@@ -107,7 +107,7 @@ struct qubesdb {
 	int fd; /* -1 without a connection */
 	struct event *readable, *writable;
 	struct event *timer; /* of the next attempt, or of the answer */
-	STAILQ_HEAD(, request) requests;
+	STAILQ_HEAD(request_queue, request) requests;
 	struct request *unsent; /* the first that is not sent completely */
 	unsigned request_count;
 	uint64_t up_since_ms;

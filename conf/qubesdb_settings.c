@@ -31,6 +31,7 @@ struct reader {
 	const struct pair_list *texts;
 	const char *mac;
 	const struct report *report;
+	unsigned wrong; /* values so far */
 };
 
 static bool
@@ -41,7 +42,7 @@ blank(char byte)
 
 /* An address that a router can have, link-local or not. */
 static bool
-router_parse(const struct reader *reader, const char *path, const char *text, enum family family,
+router_parse(struct reader *reader, const char *path, const char *text, enum family family,
 	union address *address)
 {
 	char reason[REASON_SIZE] = "is none of that family";
@@ -50,6 +51,7 @@ router_parse(const struct reader *reader, const char *path, const char *text, en
 	if (address_parse(text, &found, address) == 0 && found == family &&
 		address_is_unicast(family, address, reason))
 		return true;
+	reader->wrong++;
 	report_line(
 		reader->report, "QubesDB: %s: address \"%.64s\" %s; left out", path, text, reason);
 	return false;
@@ -57,13 +59,14 @@ router_parse(const struct reader *reader, const char *path, const char *text, en
 
 /* An address that is good beyond its link. */
 static bool
-station_parse(const struct reader *reader, const char *path, const char *text, enum family family,
+station_parse(struct reader *reader, const char *path, const char *text, enum family family,
 	union address *address)
 {
 	if (!router_parse(reader, path, text, family, address))
 		return false;
 	if (!address_is_link_local(family, address))
 		return true;
+	reader->wrong++;
 	report_line(reader->report, "QubesDB: %s: address \"%.64s\" is a link-local one; left out",
 		path, text);
 	return false;
@@ -72,7 +75,7 @@ station_parse(const struct reader *reader, const char *path, const char *text, e
 /* --- clients --- */
 
 static unsigned
-list_parse(const struct reader *reader, const char *path, const char *text, enum family family,
+list_parse(struct reader *reader, const char *path, const char *text, enum family family,
 	union address *addresses, unsigned most)
 {
 	unsigned count = 0;
@@ -100,13 +103,13 @@ list_parse(const struct reader *reader, const char *path, const char *text, enum
 }
 
 static const char *
-text_of(const struct reader *reader, enum qubesdb_setting setting)
+text_of(struct reader *reader, enum qubesdb_setting setting)
 {
 	return pair_list_find(&reader->texts[setting], "");
 }
 
 static void
-connected_take(const struct reader *reader, struct qubesdb_meaning *meaning)
+connected_take(struct reader *reader, struct qubesdb_meaning *meaning)
 {
 	static const enum qubesdb_setting settings[FAMILIES] = {
 		[FAMILY_IPV4] = QUBESDB_CONNECTED, [FAMILY_IPV6] = QUBESDB_CONNECTED6};
@@ -125,7 +128,7 @@ connected_take(const struct reader *reader, struct qubesdb_meaning *meaning)
 /* --- addresses that qubes take for theirs and ours --- */
 
 static const char *
-mapping_text(const struct reader *reader, const char *real, const char *what)
+mapping_text(struct reader *reader, const char *real, const char *what)
 {
 	char key[ADDRESS_TEXT_SIZE + 32];
 
@@ -134,8 +137,8 @@ mapping_text(const struct reader *reader, const char *real, const char *what)
 }
 
 static bool
-mapping_parse(const struct reader *reader, const char *real, const char *visible,
-	struct live_mapping *mapping)
+mapping_parse(
+	struct reader *reader, const char *real, const char *visible, struct live_mapping *mapping)
 {
 	const char *gateway = mapping_text(reader, real, "visible-gateway");
 	union address address;
@@ -153,7 +156,7 @@ mapping_parse(const struct reader *reader, const char *real, const char *visible
 }
 
 static void
-mappings_take(const struct reader *reader, struct qubesdb_meaning *meaning)
+mappings_take(struct reader *reader, struct qubesdb_meaning *meaning)
 {
 	const struct pair_list *list = &reader->texts[QUBESDB_MAPPED];
 
@@ -174,7 +177,7 @@ mappings_take(const struct reader *reader, struct qubesdb_meaning *meaning)
 /* --- one address each --- */
 
 static bool
-address_take(const struct reader *reader, enum qubesdb_setting setting, enum family family,
+address_take(struct reader *reader, enum qubesdb_setting setting, enum family family,
 	union address *address)
 {
 	const char *text = text_of(reader, setting);
@@ -184,8 +187,7 @@ address_take(const struct reader *reader, enum qubesdb_setting setting, enum fam
 }
 
 static void
-dns_take(const struct reader *reader, enum qubesdb_setting setting, rte_be32_t *list,
-	unsigned *count)
+dns_take(struct reader *reader, enum qubesdb_setting setting, rte_be32_t *list, unsigned *count)
 {
 	union address address;
 
@@ -194,7 +196,7 @@ dns_take(const struct reader *reader, enum qubesdb_setting setting, rte_be32_t *
 }
 
 static void
-gateway_take(const struct reader *reader, struct qubesdb_meaning *meaning)
+gateway_take(struct reader *reader, struct qubesdb_meaning *meaning)
 {
 	struct live_gateway *gateway = &meaning->gateway;
 
@@ -212,8 +214,8 @@ gateway_take(const struct reader *reader, struct qubesdb_meaning *meaning)
 
 /* @return what either place says; NULL for neither. @param path out: where, for messages */
 static const char *
-uplink_text(const struct reader *reader, const char *name, enum qubesdb_setting setting,
-	const char **path)
+uplink_text(
+	struct reader *reader, const char *name, enum qubesdb_setting setting, const char **path)
 {
 	const struct pair_list *list = &reader->texts[QUBESDB_NET_CONFIG];
 	size_t length = strlen(reader->mac);
@@ -267,7 +269,7 @@ link_of(enum family family, const union address *address, uint8_t length)
 }
 
 static void
-uplink_family_take(const struct reader *reader, enum family family, struct live_uplink *uplink)
+uplink_family_take(struct reader *reader, enum family family, struct live_uplink *uplink)
 {
 	static const struct {
 		const char *ip, *netmask, *gateway;
@@ -287,9 +289,11 @@ uplink_family_take(const struct reader *reader, enum family family, struct live_
 		return;
 	uplink->has[family] = true;
 	text = uplink_text(reader, places[family].netmask, places[family].netmask_setting, &path);
-	if (text != NULL && text[0] != '\0' && !netmask_parse(text, family, &length))
+	if (text != NULL && text[0] != '\0' && !netmask_parse(text, family, &length)) {
+		reader->wrong++;
 		report_line(reader->report, "QubesDB: %s: \"%.64s\" is no netmask; left out", path,
 			text);
+	}
 	uplink->link[family] = link_of(family, &uplink->address[family], length);
 	text = uplink_text(reader, places[family].gateway, places[family].gateway_setting, &path);
 	uplink->has_gateway[family] =
@@ -298,7 +302,7 @@ uplink_family_take(const struct reader *reader, enum family family, struct live_
 }
 
 static void
-uplink_take(const struct reader *reader, struct qubesdb_meaning *meaning)
+uplink_take(struct reader *reader, struct qubesdb_meaning *meaning)
 {
 	struct live_uplink *uplink = &meaning->uplink;
 
@@ -312,10 +316,11 @@ uplink_take(const struct reader *reader, struct qubesdb_meaning *meaning)
 /* --- all of it --- */
 
 void
-qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT], const char *mac,
-	const struct report *report, struct qubesdb_meaning *meaning)
+qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT],
+	const struct qubesdb_meaning *former, const char *mac, const struct report *report,
+	struct qubesdb_meaning *meaning)
 {
-	const struct reader reader = {.texts = texts, .mac = mac, .report = report};
+	struct reader reader = {.texts = texts, .mac = mac, .report = report};
 	const char *service = text_of(&reader, QUBESDB_SERVICE);
 
 	memset(meaning, 0, sizeof(*meaning));
@@ -326,7 +331,17 @@ qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT], cons
 				qubesdb_settings[i].path, qubesdb_settings[i].pairs);
 	connected_take(&reader, meaning);
 	mappings_take(&reader, meaning);
+	reader.wrong = 0;
 	gateway_take(&reader, meaning);
+	if (reader.wrong != 0) {
+		meaning->has_gateway = former->has_gateway;
+		meaning->gateway = former->gateway;
+	}
+	reader.wrong = 0;
 	uplink_take(&reader, meaning);
+	if (reader.wrong != 0) {
+		meaning->has_uplink = former->has_uplink;
+		meaning->uplink = former->uplink;
+	}
 	meaning->service_off = service != NULL && strcmp(service, "0") == 0;
 }

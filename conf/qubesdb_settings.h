@@ -63,9 +63,12 @@ struct qubesdb_meaning {
 };
 
 /**
- * Find out what settings mean. What is wrong is reported and left out, the rest counts.
+ * Find out what settings mean. What is wrong is reported. In a list it is left out, the rest
+ * counts; where our gateway or uplink would be another one, it stays what it was.
  * @param texts a list per setting: of a single path with the key "", else with keys below it
+ * @param former what they meant before
  * @param mac of our uplink, aa:bb:cc:dd:ee:ff, for /net-config; "" if it is not known
  */
-void qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT], const char *mac,
-	const struct report *report, struct qubesdb_meaning *meaning);
+void qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT],
+	const struct qubesdb_meaning *former, const char *mac, const struct report *report,
+	struct qubesdb_meaning *meaning);

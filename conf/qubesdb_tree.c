@@ -182,7 +182,7 @@ rules_parse_pairs(struct live_tree *tree, const struct pair_list *list)
 	enum rule_tree kind = tree->family == FAMILY_IPV4 ? RULE_TREE_IPV4 : RULE_TREE_IPV6;
 	char reason[RULE_ERROR_SIZE];
 	bool has_policy = false;
-	unsigned number;
+	unsigned number = 0;
 
 	tree->ruleset.rules = calloc(RTE_MAX(list->count, 1u), sizeof(struct rule));
 	if (tree->ruleset.rules == NULL)
@@ -227,7 +227,7 @@ static int
 forwards_parse(struct live_tree *tree, const struct pair_list *list, char **error)
 {
 	char reason[RULE_ERROR_SIZE];
-	unsigned number;
+	unsigned number = 0;
 	int result;
 
 	tree->forwards = calloc(RTE_MAX(list->count, 1u), sizeof(*tree->forwards));

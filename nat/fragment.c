@@ -249,9 +249,9 @@ holder_find(struct fragment_table *table, const struct account *account)
 {
 	struct holder *holder;
 
-	LIST_FOREACH(holder, holder_bucket(table, account), link)
-	if (holder->account == account)
-		return holder;
+	LIST_FOREACH (holder, holder_bucket(table, account), link)
+		if (holder->account == account)
+			return holder;
 	return NULL;
 }
 
@@ -307,9 +307,9 @@ datagram_find(struct fragment_table *table, const struct name *name, uint64_t ha
 {
 	struct datagram *datagram;
 
-	LIST_FOREACH(datagram, &table->buckets[hash & table->mask], link)
-	if (memcmp(&datagram->name, name, sizeof(*name)) == 0)
-		return datagram;
+	LIST_FOREACH (datagram, &table->buckets[hash & table->mask], link)
+		if (memcmp(&datagram->name, name, sizeof(*name)) == 0)
+			return datagram;
 	return NULL;
 }
 
@@ -707,6 +707,19 @@ fragment_due_ms(const struct fragment_table *table, uint32_t now_ms, uint32_t mo
 	if (datagram_is_over(oldest, now_ms))
 		return 0;
 	return RTE_MIN(oldest->deadline_ms - now_ms, most_ms);
+}
+
+void
+fragment_forget(struct fragment_table *table, bool (*is_gone)(const void *context, uint16_t port),
+	const void *context, enum reason reason)
+{
+	struct datagram *datagram, *following;
+
+	for (datagram = TAILQ_FIRST(&table->age); datagram != NULL; datagram = following) {
+		following = TAILQ_NEXT(datagram, age);
+		if (is_gone(context, datagram->name.in_port))
+			datagram_end(table, datagram, reason);
+	}
 }
 
 uint32_t

@@ -75,6 +75,11 @@ unsigned fragment_expire(struct fragment_table *table, uint32_t now_ms, unsigned
 /** In how many ms fragment_expire has something to do, but no more than @p most_ms. */
 uint32_t fragment_due_ms(const struct fragment_table *table, uint32_t now_ms, uint32_t most_ms);
 
+/** End datagrams that have come, as far as they have, from ports that are gone. */
+void fragment_forget(struct fragment_table *table,
+	bool (*is_gone)(const void *context, uint16_t port), const void *context,
+	enum reason reason);
+
 /** How many fragments wait. */
 uint32_t fragment_count(const struct fragment_table *table);
 

@@ -113,18 +113,24 @@ static size_t output_size;
 static bool damaging;
 
 static void
+output_add(const void *bytes, size_t size)
+{
+	memcpy(&output[output_size], bytes, size);
+	output_size += size;
+}
+
+static void
 say(unsigned type, const char *path, const char *value)
 {
 	uint32_t length = (uint32_t)strlen(value);
+	char header[HEADER] = {(char)type};
 
 	if (output_size + HEADER + length > sizeof(output))
 		return; /* of a client that does not read */
-	memset(&output[output_size], 0, HEADER);
-	output[output_size] = (char)type;
-	strcpy(&output[output_size + 1], path);
-	memcpy(&output[output_size + 68], &length, sizeof(length));
-	memcpy(&output[output_size + HEADER], value, length);
-	output_size += HEADER + length;
+	strcpy(&header[1], path);
+	memcpy(&header[68], &length, sizeof(length));
+	output_add(header, sizeof(header));
+	output_add(value, length);
 }
 
 static void
@@ -369,6 +375,11 @@ writers_listed(void)
 		writers[i].unsure |= writers[i].writes;
 	}
 }
+
+static const char *const names[] = {"example.org", ".", "", "a..b", "x",
+	"a.name.that.is.longer.than.what.qubesdb.can.have.in.a.path.example"};
+#define NAMES RTE_DIM(names)
+static char names_published[ADDRESSES][NAMES][256];
 
 /* --- the daemon --- */
 
@@ -665,6 +676,7 @@ forget(void)
 	while (key_count > 0)
 		free(keys[--key_count].value);
 	memset(writers, 0, sizeof(writers));
+	memset(names_published, 0, sizeof(names_published));
 	watch_count = 0;
 	input_size = output_size = 0;
 }
@@ -673,18 +685,50 @@ static void
 names_step(void)
 {
 	struct published_address list[4];
+	unsigned name = draw(NAMES), index = draw(ADDRESSES), count = draw(RTE_DIM(list) + 1);
+	char *value = names_published[index][name];
 	union address qube;
 	enum family family;
 
-	if (address_parse(DRAW_OF(addresses), &family, &qube) != 0)
+	if (address_parse(addresses[index], &family, &qube) != 0)
 		abort();
-	for (unsigned i = 0; i < RTE_DIM(list); i++)
+	value[0] = '\0';
+	for (unsigned i = 0; i < count; i++) {
+		char text[ADDRESS_TEXT_SIZE];
+
 		list[i] = (struct published_address){
 			.family = FAMILY_IPV4, .address = address_v4(draw(UINT32_MAX))};
-	source_qubesdb_names_publish(&daemon_state, family, &qube,
-		DRAW_OF(((const char *const[]){"example.org", ".", "", "a..b", "x",
-			"a.name.that.is.longer.than.what.qubesdb.can.have.in.a.path.example"})),
-		list, draw(RTE_DIM(list) + 1));
+		snprintf(&value[strlen(value)], sizeof(text), "%s%s", i > 0 ? " " : "",
+			address_format(text, FAMILY_IPV4, &list[i].address));
+	}
+	source_qubesdb_names_publish(&daemon_state, family, &qube, names[name], list, count);
+}
+
+/* What was published last is there, as far as QubesDB can have it, and nothing else. */
+static void
+names_check(void)
+{
+	unsigned wanted = 0, found = 0;
+
+	for (unsigned index = 0; index < ADDRESSES; index++)
+		for (unsigned name = 0; name < NAMES; name++) {
+			const char *value = names_published[index][name];
+			char path[256];
+			const struct key *key;
+
+			snprintf(path, sizeof(path), "/dns/%s/%s", addresses[index], names[name]);
+			if (value[0] == '\0' || names[name][0] == '\0' || strlen(path) > 63)
+				continue;
+			key = key_find(path);
+			if (key == NULL || strcmp(key->value, value) != 0)
+				broken("%s is %s, not %s", path,
+					key != NULL ? key->value : "not there", value);
+			wanted++;
+		}
+	for (unsigned i = 0; i < key_count; i++)
+		found += strncmp(keys[i].path, "/dns/", 5) == 0;
+	if (found != wanted)
+		broken("%u names are published, not %u", found, wanted);
 }
 
 static void
@@ -715,6 +759,7 @@ round_run(void)
 		settle();
 		for (unsigned i = 0; i < ADDRESSES; i++)
 			tree_check(i);
+		names_check();
 		if (key_find("/features-request/qubes-firewall") == NULL)
 			broken("the feature was not requested");
 	}

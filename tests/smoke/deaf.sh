@@ -109,8 +109,10 @@ main() {
     changed 'net.ipv4.conf.eth0.forwarding=1' 2 sysctl -qw net.ipv4.conf.eth0.forwarding=1
     changed 'net.ipv4.conf.vif1.0.forwarding=1' 2 \
         sh -c 'sysctl -qw net.ipv4.ip_forward=0; sysctl -qw net.ipv4.ip_forward=1'
-    changed 'net.ipv4.conf.eth0.arp_ignore=0' 8 sysctl -qw net.ipv4.conf.eth0.arp_ignore=0
+    # of these the kernel does not tell: both wait for the slow look
+    in_firewall sysctl -qw net.ipv4.conf.eth0.arp_ignore=0
     changed 'net.ipv6.conf.vif1.0.disable_ipv6=0' 8 sysctl -qw net.ipv6.conf.vif1/0.disable_ipv6=0
+    event_told 0 'net.ipv4.conf.eth0.arp_ignore=0' || fail "no event about arp_ignore"
     changed 'nftables chain deleted' 2 nft flush ruleset
     changed 'nftables chain changed' 2 nft add rule netdev sluice port-eth0 accept
     changed 'nftables chain changed' 2 nft add chain netdev sluice port-eth0 '{ policy accept; }'

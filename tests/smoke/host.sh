@@ -127,6 +127,18 @@ in_firewall ping -c 2 -i 0.2 -W 2 "$FIRST.1" >/dev/null || fail "the host's ping
 in_firewall curl -sS -m 5 -o "$WORLD/page" "http://$FIRST.1/architecture.md" || fail "the host's curl"
 cmp -s "$WORLD/page" "$WORLD_ROOT/docs/architecture.md" || fail "the host's curl got something else"
 ok "the host's own ping, dig and curl work"
+# long enough for frames of many segments in both directions
+head -c 8000000 /dev/urandom >"$WORLD/bulk"
+in_background "$WORLD/bulk.log" ip netns exec "$WORLD_NAME-up" "$PYTHON" -m http.server 81 \
+    --directory "$WORLD"
+wait_for 5 "a server" in_firewall nc -z -w 1 "$FIRST.1" 81
+in_firewall curl -sS -m 10 -o "$WORLD/bulk.down" "http://$FIRST.1:81/bulk" || fail "the host's download"
+cmp -s "$WORLD/bulk" "$WORLD/bulk.down" || fail "the host's download is not what was sent"
+in_background "$WORLD/bulk.up" ip netns exec "$WORLD_NAME-up" nc -l 7002
+sleep 0.2
+in_firewall nc -N -w 10 "$FIRST.1" 7002 <"$WORLD/bulk" || fail "the host's upload"
+wait_for 5 "the host's upload" cmp -s "$WORLD/bulk" "$WORLD/bulk.up"
+ok "the host's transfers arrive as they were sent"
 in_firewall ping -c 1 -W 1 "$(qube_address work)" >/dev/null && fail "the host reached a qube"
 ok "the host does not reach a qube unless that is allowed"
 in_background "$WORLD/proxy.log" ip netns exec "$WORLD_NAME-fw" "$PYTHON" -m http.server 8082 \
@@ -199,6 +211,20 @@ in_uplink ip link set eth0 up
 wait_for 5 "a carrier on the host's interface" in_firewall grep -q 1 /sys/class/net/$TAP/carrier
 wait_for 10 "the link again" in_qube work ping -c 1 -W 1 "$SECOND.1"
 ok "the host sees the uplink's carrier, and all goes on when it returns"
+
+# --- the uplink's device is taken away, and another one with its name comes
+in_uplink ip link set eth0 down
+in_uplink ip link delete eth0
+in_qube work ping -c 1 -W 1 "$SECOND.1" >/dev/null 2>&1 && fail "a qube got out without an uplink"
+link_create up
+in_uplink ip address add "$SECOND.1/24" dev eth0
+wait_for 10 "the uplink again" in_qube work ping -c 1 -W 1 "$SECOND.1"
+[[ $(in_firewall cat /sys/class/net/$TAP/address) == $(in_firewall cat /sys/class/net/eth0/address) ]] ||
+    wait_for 3 "the MAC of the new device" bash -c "[[ \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/$TAP/address) == \$(ip netns exec $WORLD_NAME-fw cat /sys/class/net/eth0/address) ]]"
+in_firewall ping -c 1 -W 2 "$SECOND.1" >/dev/null || fail "the host does not get out by the new device"
+[[ $(in_firewall cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6) == 1 ]] || fail "the kernel hears on the new device"
+in_firewall nft list ruleset | grep -q 'device "eth0"\|devices = { *"\?eth0' || fail "the kernel is not deaf on the new device"
+ok "another device in the uplink's place: the kernel is deaf there, and all goes on"
 
 # --- restart: the interface stays, and so does what was in force
 sluice_stop

@@ -290,12 +290,12 @@ check_errors() {
     done <<-KEYS
 		sluice workers $((WORKERS + 1))
 		sluice flows 4096
-		gateway address 10.137.0.2
+		sluice ports 9
 	KEYS
     cp "$good" "$WORLD/sluice.conf"
     printf '%s\n' "[port more]" "device = kernel:vif9.0" "role = qube" "qube = more" \
         "[qube more]" "address = 10.137.0.99" >>"$WORLD/sluice.conf"
-    check_not_taken "a new port" "[port more]: a new port needs a restart of sluiced"
+    check_not_taken "a port without its interface" "port more: device kernel:vif9.0: no such interface"
 
     cp "$good" "$WORLD/sluice.conf"
     qube_rules work <"$WORLD/head"

@@ -15,7 +15,6 @@ FAKE=$WORLD_ROOT/tests/smoke/fake_qubesdb.py
 ECHO_PORT=7001 STREAM_PORT=7000
 AWAY=10.137.0.99 # a client that is powered off
 MANY=1000        # rules of one commit
-ANY="*"
 # sockets that have sent hear 3/13 as EHOSTUNREACH, 1/1 as EACCES
 REFUSED4=EHOSTUNREACH REFUSED6=EACCES
 
@@ -45,7 +44,7 @@ log_lines() { wc -l <"$WORLD/sluiced.log"; }
 rpc() { "$PYTHON" "$WORLD_ROOT/tests/smoke/rpc.py" "$WORLD/control.sock" "$@"; }
 
 world_up() {
-    world_require
+    world_require awk
     world_create work personal
     WORK=$(qube_address work) WORK6=$(qube_address6 work) PERSONAL=$(qube_address personal)
     ECHO4="action=accept dst4=$HOST/32 proto=udp dstports=$STREAM_PORT-$ECHO_PORT"
@@ -364,20 +363,21 @@ check_rude() {
 
 # --- many rules ---------------------------------------------------------------------------------
 
-# CPU time of the control thread so far
-control_cpu_us() { awk '{ print int($1 / 1000) }' "/proc/$FIREWALL_PID/task/$FIREWALL_PID/schedstat"; }
+# control_us 1|2: how long the control thread has run so far, and how long it could not for want of a CPU
+control_us() { awk -v f="$1" '{ print int($f / 1000) }' "/proc/$FIREWALL_PID/task/$FIREWALL_PID/schedstat"; }
 
 check_many() {
-    local rules=() number times=() cpu
+    local rules=() number times=() ran waited
     for ((number = 1; number < MANY; number++)); do
         rules+=("action=accept dst4=198.$((18 + number / 250)).$((number % 250)).0/24 proto=tcp dstports=$((1000 + number))")
     done
-    cpu=$(control_cpu_us)
+    ran=$(control_us 1) waited=$(control_us 2)
     for number in 1 2 3 4 5; do
         times+=("$(dom0 commit 20 "$WORK" drop "${rules[@]:number}" "$ECHO4")")
     done
-    echo "$((MANY - 5)) rules, from commit to handled: ${times[*]} ms;" \
-        "$((($(control_cpu_us) - cpu) / 5)) us of the control thread each"
+    echo "$((MANY - 5)) rules, from commit to handled: ${times[*]} ms, of which the control thread ran" \
+        "$((($(control_us 1) - ran) / 5)) us and waited for a CPU $((($(control_us 2) - waited) / 5)) us" \
+        "on the average"
     expect work "$UPLINK *" "$HOST" "$ECHO_PORT"
     expect work "$REFUSED4" "$HOST" 7777
     # one too many
@@ -386,6 +386,47 @@ check_many() {
     commit "$WORK" drop "$ECHO4"
     ok "$MANY rules of one qube"
 }
+
+# --- everything from QubesDB --------------------------------------------------------------------
+
+# Neither a gateway nor the uplink's addresses stand in sluice.conf.
+check_settings() {
+    local before
+    sluice_stop || fail "sluiced ended with status $?"
+    sed -i -e '/^\[gateway\]$/,/^\[/{/^\[port/!d}' \
+        -e '/^\[port uplink\]$/,/^\[port work/{/^\(address\|gateway\|dns\)6\? = /d}' \
+        -e '/^role = uplink$/a settings = qubesdb' "$WORLD/sluice.conf"
+    dom0 write /qubes-netvm-gateway "$GATEWAY"
+    dom0 write /qubes-netvm-primary-dns "${VIRTUAL_DNS[0]}"
+    dom0 write /qubes-ip 10.9.9.9
+    dom0 write /qubes-netmask 255.255.255.255
+    dom0 write /qubes-gateway "$HOST"
+    dom0 write /qubes-primary-dns "$HOST"
+    dom0 write "/net-config/$(uplink_mac)/ip" "$UPLINK"
+    firewall_start
+    in_qube work ping -q -c 1 -W 2 "$GATEWAY" >/dev/null || fail "no gateway"
+    expect work "$UPLINK *" "$HOST" "$ECHO_PORT"
+    # another address: what begins now has that one
+    dom0 write "/net-config/$(uplink_mac)/ip" 192.168.50.7
+    wait_for 5 "the new address" expect work "192.168.50.7 *" "$HOST" "$ECHO_PORT"
+    # an address that cannot be ours is not taken
+    before=$(log_lines)
+    dom0 write "/net-config/$(uplink_mac)/ip" 127.0.0.1
+    wait_for 5 "a word about it" sluice_said "$before" 'QubesDB: .*127.0.0.1.* is a loopback address'
+    expect work "192.168.50.7 *" "$HOST" "$ECHO_PORT"
+    # what cannot be in force with the rest is taken back, and takes nothing else with it
+    before=$(log_lines)
+    printf '%s\n' "write|/qubes-netvm-gateway|$WORK" "rules|$WORK|drop|$ECHO4|action=accept proto=icmp" \
+        "rules|$PERSONAL|drop" >"$WORLD/commits"
+    dom0 load "$WORLD/commits"
+    wait_for 5 "a word about it" sluice_said "$before" 'QubesDB: new settings cannot be put in force'
+    wait_for 5 "the good rules" in_qube work ping -q -c 1 -W 1 "$HOST"
+    wait_for 5 "the other rules" expect personal "$REFUSED4" "$HOST" "$ECHO_PORT"
+    in_qube work ping -q -c 1 -W 2 "$GATEWAY" >/dev/null || fail "the gateway is another one"
+    ok "gateway, uplink and resolvers from QubesDB alone; what cannot be is taken back"
+}
+
+uplink_mac() { in_firewall cat /sys/class/net/eth0/address; }
 
 main() {
     world_up
@@ -399,6 +440,7 @@ main() {
     check_restart
     check_rude
     check_many
+    check_settings
     local stats
     stats=$(dom0 stats)
     [[ $stats == *'"bad_writes": 0, '*'"split": 0'* ]] || fail "what sluiced wrote: $stats"

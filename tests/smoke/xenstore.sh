@@ -81,16 +81,14 @@ begins() {
 }
 
 attach_and_detach() {
-    vif_create work 5
-    [[ $(in_firewall cat /sys/class/net/vif5.0/operstate) == down || $(vif_status work) == connected ]] ||
-        fail "the link is up before the vif is served"
-    vif_connect work
+    vif_attach work 5
     vif_served work || fail "no port for vif5.0"
     [[ $(in_firewall cat /proc/sys/net/ipv6/conf/vif5.0/disable_ipv6) == 1 ]] || fail "the kernel hears vif5.0"
     in_firewall nft list chain netdev sluice port-vif5.0 >/dev/null || fail "the kernel hears vif5.0"
     downloads work
     gets_through work
     gets_through work -6
+    (($(in_firewall cat /sys/class/net/vif5.0/flags) & 1)) || fail "the link is down"
     [[ -z $(xs_read "$(vif_path work)/hotplug-error") ]] || fail "there is a hotplug-error"
     # with its node alone gone, and its interface still there
     vif_remove work
@@ -232,8 +230,9 @@ errors() {
     stays_out personal -6
     # an interface that the kernel uses itself is not taken
     vif_create vault 52 interface=no
-    in_firewall ip link add vif52.0 type veth peer name taken
-    in_firewall ip address add 192.0.2.1/24 dev vif52.0
+    in_firewall ip link add taken type veth peer name taker
+    in_firewall ip address add 192.0.2.1/24 dev taken
+    in_firewall ip link set taken name vif52.0
     refused vault 'vif52.0'
     in_firewall ip link delete vif52.0
     vif_interface vault
@@ -305,7 +304,23 @@ sluiced_dies() {
     vif_connect personal
     gets_through personal
     vif_detach personal
+    [[ $1 == KILL ]] || log_has 'snapshot: [1-9][0-9]* flows taken up' || fail "no flows were taken up"
     ok "sluiced ends by SIG$1 and returns with vifs attached"
+}
+
+# sluiced ends at once, also when xenstored does not answer.
+ends_while_xenstored_hangs() {
+    local began=${EPOCHREALTIME/[.,]/}
+    vif_create media 90 interface=no
+    sleep 1
+    xen_signal STOP
+    wait_for 10 "the interface is missed" log_has 'vif90.0 refused: there is no interface'
+    sleep 0.2
+    began=${EPOCHREALTIME/[.,]/}
+    sluice_stop || fail "sluiced ended with $?"
+    ((${EPOCHREALTIME/[.,]/} - began < 3000000)) || fail "sluiced waits for xenstored to end"
+    xen_signal CONT
+    ok "sluiced ends while xenstored hangs"
 }
 
 memory_kib() { awk '/^(RssAnon|VmLck):/ { sum += $2 } END { print sum }' "/proc/$FIREWALL_PID/status"; }
@@ -358,4 +373,4 @@ cycles
 stream_end "all the while"
 sluiced_dies KILL
 sluiced_dies TERM
-sluice_stop || fail "sluiced ended with $?"
+ends_while_xenstored_hangs

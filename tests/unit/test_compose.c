@@ -189,6 +189,38 @@ test_vifs(void)
 	live_free(live);
 }
 
+/* The file may say that a qube has IPv6; without it in xenstore its vif has none. */
+static void
+test_vif_families(void)
+{
+	struct conf *conf;
+
+	scene_open();
+	file.qubes[0].has[FAMILY_IPV6] = true;
+	file.qubes[0].address[FAMILY_IPV6] = address_of("fd09::10");
+	vif_put(4, 0, "10.137.0.16", NULL);
+	conf = composed();
+	CU_ASSERT_TRUE(qube_of(conf, "work")->has[FAMILY_IPV4]);
+	CU_ASSERT_FALSE(qube_of(conf, "work")->has[FAMILY_IPV6]);
+	conf_free(conf);
+	/* its address is nobody else's all the same */
+	vif_put(5, 0, "10.137.0.17", "fd09::10");
+	CU_ASSERT_EQUAL(conf_compose(&file, live, &report, &conf), -EEXIST);
+	live_vif_drop(live, 5, 0);
+	/* it is enough when one of its vifs has it */
+	vif_put(6, 0, "10.137.0.16", "fd09::10");
+	conf = composed();
+	CU_ASSERT_TRUE(qube_of(conf, "work")->has[FAMILY_IPV6]);
+	conf_free(conf);
+	/* and without a vif the file is right */
+	live_vif_drop(live, 4, 0);
+	live_vif_drop(live, 6, 0);
+	conf = composed();
+	CU_ASSERT_TRUE(qube_of(conf, "work")->has[FAMILY_IPV6]);
+	conf_free(conf);
+	live_free(live);
+}
+
 /* Of two vifs with one address the newest comes first: that is where the qube is. */
 static void
 test_vifs_of_one_address(void)
@@ -461,6 +493,7 @@ main(void)
 	static const struct unit_test tests[] = {
 		{"the file alone", test_file_alone},
 		{"vifs find their qubes", test_vifs},
+		{"families of vifs", test_vif_families},
 		{"vifs with one address", test_vifs_of_one_address},
 		{"addresses that clash", test_vif_clash},
 		{"rules of QubesDB", test_trees},

@@ -52,6 +52,31 @@ test_pinned(void)
 	neighbour_table_free(table);
 }
 
+/* Another network: the same addresses may be other stations. */
+static void
+test_forget(void)
+{
+	struct neighbour_table *table = neighbour_table_create(64, false);
+	union address router = host(2), near = host(7);
+	uint16_t index;
+
+	neighbour_pin(table, FAMILY_IPV4, &router, 0);
+	neighbour_learn(table, FAMILY_IPV4, MAC, 5000);
+	index = neighbour_index(table, FAMILY_IPV4, &near, 5000);
+	neighbour_learn(table, index, MAC + 1, 5000);
+	neighbour_forget(table, 6000);
+	CU_ASSERT_EQUAL(neighbour_mac(table, FAMILY_IPV4, NULL), 0);
+	CU_ASSERT_EQUAL(neighbour_mac(table, index, &near), 0);
+	CU_ASSERT_EQUAL(neighbour_state(table, FAMILY_IPV6), NEIGHBOUR_EMPTY);
+	/* they keep their places, and are asked at once */
+	CU_ASSERT_EQUAL(neighbour_find(table, FAMILY_IPV4, &near), index);
+	CU_ASSERT(neighbour_should_ask(table, FAMILY_IPV4, 6000));
+	CU_ASSERT(neighbour_should_ask(table, index, 6000));
+	neighbour_heard(table, FAMILY_IPV4, &near, MAC + 2, 6001);
+	CU_ASSERT_EQUAL(neighbour_mac(table, index, &near), MAC + 2);
+	neighbour_table_free(table);
+}
+
 static void
 test_claim(void)
 {
@@ -406,6 +431,7 @@ main(void)
 {
 	static const struct unit_test tests[] = {
 		{"pinned entries", test_pinned},
+		{"another network", test_forget},
 		{"claims", test_claim},
 		{"eviction", test_eviction},
 		{"automatic neighbours", test_automatic},

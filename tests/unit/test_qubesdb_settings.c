@@ -8,7 +8,7 @@
 #define MAC "00:16:3e:5e:6c:0a"
 
 static struct pair_list texts[QUBESDB_SETTING_COUNT];
-static struct qubesdb_meaning meaning;
+static struct qubesdb_meaning meaning, former;
 static char said[8192];
 
 static void
@@ -31,7 +31,7 @@ parse(void)
 	static const struct report report = {.line = hear};
 
 	said[0] = '\0';
-	qubesdb_settings_parse(texts, MAC, &report, &meaning);
+	qubesdb_settings_parse(texts, &former, MAC, &report, &meaning);
 }
 
 static void
@@ -161,7 +161,7 @@ gateway(void)
 	set(QUBESDB_VIRTUAL_DNS_SECOND, "", "10.139.1.2");
 	parse();
 	CU_ASSERT(!meaning.has_gateway);
-	CU_ASSERT_EQUAL(meaning.gateway.virtual_dns_count, 1);
+	CU_ASSERT_EQUAL(meaning.gateway.virtual_dns_count, 0);
 }
 
 static void
@@ -219,9 +219,39 @@ netmasks(void)
 		set(QUBESDB_UPLINK_IP, "", "10.137.0.5");
 		set(QUBESDB_UPLINK_NETMASK, "", masks[i].text);
 		parse();
-		CU_ASSERT_EQUAL(meaning.uplink.link[FAMILY_IPV4].length, masks[i].length);
+		CU_ASSERT_EQUAL(meaning.has_uplink, masks[i].good);
+		CU_ASSERT_EQUAL(meaning.uplink.link[FAMILY_IPV4].length,
+			masks[i].good ? masks[i].length : 0);
 		CU_ASSERT_EQUAL(said[0] == '\0', masks[i].good);
 	}
+}
+
+/* A value that is wrong leaves us with what there was, all of it. */
+static void
+wrong_values(void)
+{
+	clear();
+	set(QUBESDB_GATEWAY, "", "10.138.1.1");
+	set(QUBESDB_UPLINK_IP, "", "10.137.0.5");
+	set(QUBESDB_UPLINK_GATEWAY, "", "10.138.2.1");
+	parse();
+	former = meaning;
+	clear();
+	set(QUBESDB_GATEWAY, "", "10.138.1.2");
+	set(QUBESDB_VIRTUAL_DNS, "", "224.0.0.1");
+	set(QUBESDB_UPLINK_IP, "", "10.137.0.6");
+	set(QUBESDB_UPLINK_GATEWAY, "", "here");
+	parse();
+	CU_ASSERT(meaning.has_gateway && meaning.has_uplink);
+	address_is(FAMILY_IPV4, &meaning.gateway.address[FAMILY_IPV4], "10.138.1.1");
+	CU_ASSERT_EQUAL(meaning.gateway.virtual_dns_count, 0);
+	address_is(FAMILY_IPV4, &meaning.uplink.address[FAMILY_IPV4], "10.137.0.5");
+	address_is(FAMILY_IPV4, &meaning.uplink.gateway[FAMILY_IPV4], "10.138.2.1");
+	/* what is not there is not wrong */
+	clear();
+	parse();
+	CU_ASSERT(!meaning.has_gateway && !meaning.has_uplink);
+	memset(&former, 0, sizeof(former));
 }
 
 static void
@@ -250,6 +280,7 @@ main(void)
 		{"our side", gateway},
 		{"our uplink", uplink},
 		{"netmasks", netmasks},
+		{"wrong values", wrong_values},
 		{"the switch", service},
 	};
 

@@ -54,8 +54,8 @@ move(struct plane *plane, const struct live_uplink *uplink)
 	plane_commit(plane, &options);
 	port = &atomic_load(&plane->dataplane->policy)->ports[PLANE_UPLINK];
 	for (enum family family = 0; family < FAMILIES; family++)
-		neighbour_follow(neighbours, family,
-			port->has_gateway[family] ? &port->gateway[family] : NULL, plane->now_ms);
+		neighbour_pin(neighbours, family,
+			port->has_gateway[family] ? &port->gateway[family] : NULL, 0);
 	neighbour_forget(neighbours, plane->now_ms);
 	plane_resolve(plane);
 }
@@ -90,9 +90,10 @@ static void
 test_datagrams(void)
 {
 	struct plane *plane = talk_begin(&usual);
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
-	struct say back = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, PLANE_UPLINK_ADDRESS, 4000, 0};
-	struct say late = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, OTHER_ADDRESS, 4000, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
+	struct say back = {
+		PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, PLANE_UPLINK_ADDRESS, 4000, .type = 0};
+	struct say late = {PLANE_UPLINK, IPPROTO_UDP, REMOTE, 53, OTHER_ADDRESS, 4000, .type = 0};
 	uint64_t held;
 
 	talk_send(plane, &out);
@@ -121,7 +122,8 @@ static void
 test_datagrams6_and_pings(void)
 {
 	struct plane *plane = talk_begin(&usual);
-	struct say six = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS6, 4000, REMOTE6, 53, 0};
+	struct say six = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS6, 4000, REMOTE6, 53, .type = 0};
 	struct say ping = {PLANE_WORK, IPPROTO_ICMP, PLANE_WORK_ADDRESS, 7, REMOTE, 0, .type = 8};
 
 	talk_send(plane, &six);
@@ -177,7 +179,7 @@ test_at_once(void)
 {
 	struct plane *plane = talk_begin(&usual);
 	struct worker *worker = plane->dataplane->workers[0];
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
 	uint32_t cursor = 0;
 
 	connect_tcp(plane, REMOTE, PLANE_UPLINK_ADDRESS);
@@ -252,10 +254,11 @@ test_without_an_address(void)
 	struct plane *plane = talk_begin(&usual);
 	struct say data = {PLANE_WORK, IPPROTO_TCP, PLANE_WORK_ADDRESS, 4000, REMOTE, 443, ACK,
 		.sequence = 101, .acknowledgement = 901, .payload = 10};
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
 	struct say late = {PLANE_UPLINK, IPPROTO_TCP, REMOTE, 443, PLANE_UPLINK_ADDRESS, 4000, ACK,
 		.sequence = 901, .acknowledgement = 101, .payload = 10};
-	struct say fresh = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4444, REMOTE, 53, 0};
+	struct say fresh = {
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4444, REMOTE, 53, .type = 0};
 
 	connect_tcp(plane, REMOTE, PLANE_UPLINK_ADDRESS);
 	talk_send(plane, &out);
@@ -285,7 +288,7 @@ static void
 test_held(void)
 {
 	struct plane *plane = plane_create(&usual);
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
 
 	talk_send(plane, &out);
 	CU_ASSERT_EQUAL(plane_held(plane), 1);
@@ -302,9 +305,9 @@ test_gateway(void)
 {
 	static const uint8_t second_mac[6] = {0x02, 0xbb, 0, 0, 0, 0x02};
 	struct plane *plane = talk_begin(&usual);
-	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, 0};
+	struct say out = {PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, REMOTE, 53, .type = 0};
 	struct say near = {
-		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, "192.168.50.200", 53, 0};
+		PLANE_WORK, IPPROTO_UDP, PLANE_WORK_ADDRESS, 4000, "192.168.50.200", 53, .type = 0};
 	struct policy *policy = atomic_load(&plane->dataplane->policy);
 	struct live_uplink uplink = {0};
 	struct neighbour_table *neighbours = plane->dataplane->ports[PLANE_UPLINK].neighbours;

@@ -251,7 +251,8 @@ test_refused(void)
 	const long hidden = 1L << 40;
 	const struct refused calls[] = {
 		{SYS_socket, AF_VSOCK, SOCK_STREAM, 0, EAFNOSUPPORT},
-		{SYS_socket, AF_BLUETOOTH | hidden, SOCK_RAW, 0, EAFNOSUPPORT},
+		{SYS_socket, AF_VSOCK | hidden, SOCK_STREAM, 0, EAFNOSUPPORT},
+		{SYS_socket, AF_ALG | hidden, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
 		{SYS_socket, AF_ALG, SOCK_SEQPACKET, 0, EAFNOSUPPORT},
 		{SYS_socket, 1000, SOCK_RAW, 0, EAFNOSUPPORT},
 		{SYS_socket, 64, SOCK_RAW, 0, EAFNOSUPPORT},
