@@ -14,7 +14,7 @@ says() { # WHAT EXPECTED COMMAND...
     local said
     said=$("${@:3}") || fail "$1 failed: $said"
     [[ $said == *"$2"* ]] || fail "$1: \"$said\" instead of \"$2\""
-    ok "$1: $said"
+    ok "$1: $2"
 }
 
 see_it() {
