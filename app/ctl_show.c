@@ -76,6 +76,7 @@ qubes_table(const struct ctl *ctl, const json_t *qubes)
 		const json_t *rules = json_object_get(qube, "rules");
 		const char *state = json_text(rules, "state");
 		char addresses[256] = "";
+		const char *visible;
 
 		table_cell(&table, "%s", json_text(qube, "name"));
 		table_cell(&table, "%s", json_text(qube, "port"));
@@ -92,7 +93,9 @@ qubes_table(const struct ctl *ctl, const json_t *qubes)
 			snprintf(addresses + strlen(addresses),
 				sizeof(addresses) - strlen(addresses), "%s%s", k != 0 ? " " : "",
 				json_string_value(address));
-		table_cell(&table, "%s", addresses);
+		visible = json_string_value(json_object_get(qube, "visible"));
+		table_cell(&table, "%s%s%s", addresses, visible != NULL ? ", sees " : "",
+			visible != NULL ? visible : "");
 	}
 	table_print(&table, stdout, ctl->colour, 2);
 }

@@ -345,11 +345,18 @@ say_packet(char *text, const struct telling *telling)
 static void
 say_guard(char *text, const struct telling *telling)
 {
-	if (telling->packet->qube == QUBE_NONE)
+	uint16_t index = telling->packet->qube;
+	char visible[ADDRESS_TEXT_SIZE];
+
+	if (index == QUBE_NONE) {
 		say(text, "comes over the uplink");
-	else
-		say(text, "comes from qube %s, with its address",
-			qube_name(telling->policy, telling->packet->qube));
+		return;
+	}
+	say(text, "comes from qube %s, with its address", qube_name(telling->policy, index));
+	if (telling->packet->tuple.family == FAMILY_IPV4 && telling->policy->qubes[index].mapped)
+		say(text, ", which it sees as %s",
+			address_format(visible, FAMILY_IPV4,
+				&(union address){.v4 = telling->policy->qubes[index].visible}));
 }
 
 static void

@@ -103,6 +103,15 @@ qube_budgets(
 	json_object_set_new(object, "refused", refused);
 }
 
+static void
+visible_set(json_t *object, const char *name, rte_be32_t visible)
+{
+	const union address address = address_v4(visible);
+	char text[ADDRESS_TEXT_SIZE];
+
+	text_set(object, name, address_format(text, FAMILY_IPV4, &address));
+}
+
 static json_t *
 qube_object(const struct daemon *daemon, const struct qube *qube, uint16_t index)
 {
@@ -112,6 +121,10 @@ qube_object(const struct daemon *daemon, const struct qube *qube, uint16_t index
 
 	text_set(object, "name", qube->name);
 	json_object_set_new(object, "addresses", addresses_array(qube->has, qube->address));
+	if (qube->mapped)
+		visible_set(object, "visible", qube->visible);
+	if (qube->mapped && qube->visible_gateway != 0)
+		visible_set(object, "visible_gateway", qube->visible_gateway);
 	if (qube->port != PORT_NONE) {
 		text_set(object, "port", dataplane->ports[qube->port].name);
 		tally_port(dataplane, qube->port, &sum);

@@ -40,6 +40,7 @@ static const uint16_t known_codes[] = {
 	BPF_ALU | BPF_XOR | BPF_X,
 	BPF_ALU | BPF_LSH | BPF_X,
 	BPF_ALU | BPF_RSH | BPF_X,
+	/* NOLINTNEXTLINE(misc-redundant-expression): both are 0, and both say something */
 	BPF_ALU | BPF_ADD | BPF_K,
 	BPF_ALU | BPF_SUB | BPF_K,
 	BPF_ALU | BPF_MUL | BPF_K,

@@ -38,6 +38,7 @@ GROUPS = (
     "forwards",
     "budgets",
     "local",
+    "mapped",
     "guard",
     "parse",
     "ipv6",

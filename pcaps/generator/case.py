@@ -172,6 +172,7 @@ class Case:
         parts=None,
         order=None,
         times=None,
+        known=None,
         **verdict,
     ):
         """A frame that arrives, its verdict, and the frames [(port, frame)...] that leave.
@@ -179,6 +180,8 @@ class Case:
         With @p parts, the bytes of its fragments, it arrives in those: in @p order, at the same
         time or at @p times. The fragment that makes it whole causes what becomes of it, and bears
         its verdict; the others have joined it.
+
+        @p known is the frame as everybody but its qube knows it, where addresses are exchanged.
         """
         raw = bytes(frame)
         line = {"port": port, "reason": None, "rule": None, "out": None, **verdict}
@@ -189,6 +192,8 @@ class Case:
             "line": line,
             "sent": [(to, bytes(what)) for to, what in sent],
         }
+        if known is not None:
+            event["whole"] = ip_bytes(known)
         if parts is None:
             self.put(time, event)
             return
@@ -230,7 +235,9 @@ class Case:
 
     def out(self, time, qube, frame, rule="policy", expect=None, parts=None, **changes):
         """A qube's packet that leaves by the uplink."""
-        more = {key: changes.pop(key) for key in ("order", "times", "file") if key in changes}
+        more = {
+            key: changes.pop(key) for key in ("order", "times", "file", "known") if key in changes
+        }
         expect = masqueraded(frame, **changes) if expect is None else expect
         rule = f"{qube.name}/{rule}"
         self.passes(time, qube.name, frame, "uplink", expect, rule, parts, **more)

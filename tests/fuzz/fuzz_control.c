@@ -113,8 +113,8 @@ random_text(void)
 		"action=accept expire=+1 comment=\"a \\\"b\\\"\"", "action=accept expire=+100000",
 		"action=accept dst6=2606:4700::/32", "action=accept dsthost=example.org",
 		"action=forward proto=tcp forwardtype=external srcports=8080-8089 dstports=80-89",
-		"action=forward proto=udp forwardtype=internal srcports=53-53 dstports=53-53 "
-		"srchost=192.0.2.0/24 expire=+1",
+		("action=forward proto=udp forwardtype=internal srcports=53-53 dstports=53-53 "
+		 "srchost=192.0.2.0/24 expire=+1"),
 		"action=accept proto=tcp dstports=80443", "\xe2\x98\x83", "a\nb", "-1", "0"};
 
 	return json_string(DRAW_OF(texts));

@@ -453,8 +453,8 @@ static const char *const rules[] = {
 	"policy=accept\n",
 	"policy=drop\naction=accept dst4=192.0.2.0/24\naction=accept dst6=2606:4700::/32\n",
 	"policy=drop\naction=accept proto=tcp\naction=accept specialtarget=dns\n",
-	"policy=accept\naction=drop proto=tcp dstports=443-443\naction=drop proto=udp "
-	"dstports=53-53\n",
+	("policy=accept\naction=drop proto=tcp dstports=443-443\naction=drop proto=udp "
+	 "dstports=53-53\n"),
 	"policy=drop\naction=accept proto=icmp icmptype=8\naction=accept proto=udp\n",
 	"policy=drop\n",
 	"policy=nonsense\n",

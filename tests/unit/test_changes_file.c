@@ -135,6 +135,8 @@ fails(void)
 	return true;
 }
 
+/* Their parameters have names here that say something. */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 ssize_t
 pwrite(int fd, const void *bytes, size_t count, off_t at)
 {
@@ -165,6 +167,8 @@ renameat(int from_directory, const char *from, int to_directory, const char *to)
 	return fails() ? -1
 		       : (int)syscall(SYS_renameat2, from_directory, from, to_directory, to, 0);
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 /* --- changes --- */
 

@@ -199,8 +199,15 @@ test_sectors(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 	/* zeroes that are no sector are no power failure */
 	memcpy(journal + ends[STEPS], record, length);
-	journal[ends[STEPS] + 1200] = '\0';
-	CU_ASSERT_EQUAL(rules_read(SIZE, 4, &content), DAMAGED);
+	for (unsigned i = 0; i < 3; i++) {
+		static const unsigned place[] = {1200, 511, 0}; /* from the start of a sector */
+		size_t at = ends[STEPS] / 512 * 512 + 512 + place[i];
+		char byte = journal[at];
+
+		journal[at] = '\0';
+		CU_ASSERT_EQUAL(rules_read(SIZE, 4, &content), DAMAGED);
+		journal[at] = byte;
+	}
 	free(record);
 	changes_free(before);
 	changes_free(after);

@@ -470,7 +470,8 @@ main(void)
 	};
 
 	unit_eal();
-	pool = rte_pktmbuf_pool_create("test", 1023, 0, RTE_ALIGN(sizeof(struct packet), 8), 2048, 0);
+	pool = rte_pktmbuf_pool_create(
+		"test", 1023, 0, RTE_ALIGN(sizeof(struct packet), 8), 2048, 0);
 	if (pool == NULL)
 		return EXIT_FAILURE;
 	return UNIT_RUN("mapped", tests);

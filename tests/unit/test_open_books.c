@@ -230,21 +230,21 @@ test_room_in_burst(void)
 	struct plane *plane = talk_begin(&(struct plane_options){.work = "flows = 16\n"});
 	struct rte_mbuf *burst[FLOWS + 1];
 
-	for (uint16_t i = 0; i < FLOWS; i++) {
-		struct say out = work_asks(2000 + i, REMOTE, 443);
+	for (unsigned i = 0; i < FLOWS; i++) {
+		struct say out = work_asks((uint16_t)(2000 + i), REMOTE, 443);
 
 		talk_send(plane, &out);
 	}
 	plane_forget(plane);
-	for (uint16_t i = 0; i <= FLOWS; i++) {
-		struct say out = work_asks(2000 + i, i == FLOWS ? OTHER : REMOTE, 443);
+	for (unsigned i = 0; i <= FLOWS; i++) {
+		struct say out = work_asks((uint16_t)(2000 + i), i == FLOWS ? OTHER : REMOTE, 443);
 
 		talk_build(&out);
 		burst[i] = frame_mbuf(plane->dataplane->pool, talk_frame.bytes, talk_frame.length);
 	}
 	plane_receive(plane, PLANE_WORK, burst, FLOWS + 1);
-	for (uint16_t i = 0; i <= FLOWS; i++)
-		talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, 2000 + i,
+	for (unsigned i = 0; i <= FLOWS; i++)
+		talk_expect(plane, PLANE_UPLINK, PLANE_UPLINK_ADDRESS, (uint16_t)(2000 + i),
 			i == FLOWS ? OTHER : REMOTE, 443);
 	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.flows_evicted, 1);
 	CU_ASSERT_EQUAL(used(plane, PLANE_WORK, BUDGET_FLOWS), FLOWS);

@@ -247,8 +247,8 @@ test_packets(void)
 		"{'port':'a','direction':'in','time':'1.0','wire_length':2,'frame':'YWJj'}",
 		"{'port':'a','direction':'in','time':'1.0','wire_length':-1,'frame':''}",
 		"{'port':'a','direction':'in','time':'x','wire_length':3,'frame':'YWJj'}",
-		"{'port':'a','direction':'in','time':'1.0000000001','wire_length':3,'frame':'YWJj'"
-		"}",
+		("{'port':'a','direction':'in','time':'1.0000000001','wire_length':3,'frame':'YWJj'"
+		 "}"),
 		"{'port':'a','direction':'in','time':'99999999999','wire_length':3,'frame':'YWJj'}",
 		"{'port':1,'direction':'in','time':'1.0','wire_length':3,'frame':'YWJj'}",
 	};

@@ -327,7 +327,7 @@ test_removed(void)
 	struct tap *tap;
 
 	begin(&(struct plane_options){.automatic = false});
-	tap = tap_on(0, (struct tap_options){.frames = true, .port = PORT_NONE});
+	(void)tap_on(0, (struct tap_options){.frames = true, .port = PORT_NONE});
 	send_udp(4000, "192.0.2.1", 10);
 	CU_ASSERT_EQUAL(plane_held(plane), 1);
 	tap_off(0);

@@ -270,6 +270,7 @@ draw(uint64_t *state, uint32_t below)
 static struct bpf_insn
 instruction_draw(uint64_t *state, unsigned left)
 {
+	/* NOLINTBEGIN(misc-redundant-expression): some are 0, and all say something */
 	static const uint16_t codes[] = {BPF_LD | BPF_W | BPF_ABS, BPF_LD | BPF_H | BPF_ABS,
 		BPF_LD | BPF_B | BPF_ABS, BPF_LD | BPF_W | BPF_IND, BPF_LD | BPF_H | BPF_IND,
 		BPF_LD | BPF_B | BPF_IND, BPF_LD | BPF_IMM, BPF_LD | BPF_W | BPF_LEN,
@@ -286,6 +287,7 @@ instruction_draw(uint64_t *state, unsigned left)
 		BPF_JMP | BPF_JGE | BPF_K, BPF_JMP | BPF_JSET | BPF_K, BPF_JMP | BPF_JEQ | BPF_X,
 		BPF_JMP | BPF_JGT | BPF_X, BPF_JMP | BPF_JGE | BPF_X, BPF_JMP | BPF_JSET | BPF_X,
 		BPF_RET | BPF_K, BPF_RET | BPF_A};
+	/* NOLINTEND(misc-redundant-expression) */
 	static const uint32_t words[] = {0, 1, 2, 4, 12, 14, 16, 23, 31, 32, 33, 60, 63, 64, 0x800,
 		0x7fffffff, 0x80000000, 0xfffffff0, 0xfffff000, 0xffffffff};
 	struct bpf_insn instruction = {.code = draw(state, 50) == 0
