@@ -436,8 +436,9 @@ METHOD_CHANGE(TRANSACTION)
 const char *
 change_origin(enum rule_origin origin)
 {
-	static const char *const names[] = {
-		[ORIGIN_FILE] = "file", [ORIGIN_QUBESDB] = "qubesdb", [ORIGIN_KEPT] = "kept",
+	static const char *const names[] = {[ORIGIN_FILE] = "file",
+		[ORIGIN_QUBESDB] = "qubesdb",
+		[ORIGIN_KEPT] = "kept",
 		[ORIGIN_RUNTIME] = "runtime"};
 
 	return names[origin];

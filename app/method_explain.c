@@ -170,7 +170,6 @@ source_default(struct control_request *request, struct explain_question *questio
 	if (port->role != ROLE_UPLINK) {
 		const struct qube *qube = policy_port_qube(policy, question->port);
 
-
 		if (qube == NULL)
 			return refuse(request, CONTROL_CONFLICT, "from",
 				"port %s belongs to no qube: nothing passes", port->name);

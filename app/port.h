@@ -43,8 +43,8 @@ struct port_ops {
 	bool (*link_up)(const struct port *port);
 	/*
 	 * The device has no link: if it was taken away and there is another one in its place now,
-	 * take that. MAC and MTU may be others then. Control thread, while workers run. NULL: cannot.
-	 * Returns whether it has.
+	 * take that. MAC and MTU may be others then. Control thread, while workers run. NULL:
+	 * cannot. Returns whether it has.
 	 */
 	bool (*revive)(struct port *port, const struct report *report);
 	/*

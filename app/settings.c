@@ -154,8 +154,9 @@ gateway_keep(json_t *sections, const struct conf *conf)
 static void
 port_keep(json_t *sections, const struct conf_port *port)
 {
-	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
+		[DEVICE_PCI] = "pci",
+		[DEVICE_DPDK] = "dpdk",
 		[DEVICE_TAP] = "tap"};
 	static const char *const address_keys[] = {"address", "address6"};
 	static const char *const gateway_keys[] = {"gateway", "gateway6"};

@@ -40,8 +40,9 @@ port_by_name(const struct policy *policy, const struct snapshot_names *names,
 			continue;
 		if (own->role != (enum role)port->role)
 			break;
-		if (own->role != ROLE_UPLINK && (own->qube == QUBE_NONE || port->qube == QUBE_NONE ||
-						      own->qube != names->qube_index[port->qube]))
+		if (own->role != ROLE_UPLINK &&
+			(own->qube == QUBE_NONE || port->qube == QUBE_NONE ||
+				own->qube != names->qube_index[port->qube]))
 			break;
 		return (uint16_t)i;
 	}

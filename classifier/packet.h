@@ -31,18 +31,18 @@ enum packet_kind {
 };
 
 enum packet_flag {
-	PACKET_ICMP_ERROR = 1 << 0, /* about another packet, which it quotes; see `outer` */
-	PACKET_ICMP_QUERY = 1 << 1, /* echo and its like: `tuple` holds the identifier */
-	PACKET_ICMP_REPLY = 1 << 2, /* with ICMP_QUERY: an answer, cannot open a flow */
-	PACKET_ND = 1 << 3,         /* ICMPv6 133..137 */
-	PACKET_DNS = 1 << 4,        /* destination is a virtual DNS address, port 53 */
-	PACKET_LOCAL = 1 << 5,      /* addressed to the firewall itself */
-	PACKET_DF = 1 << 6,         /* IPv4 don't fragment */
-	PACKET_SPLIT = 1 << 8,      /* route: leaves in fragments */
-	PACKET_OPENED = 1 << 9,     /* it has opened its flow */
+	PACKET_ICMP_ERROR = 1 << 0,   /* about another packet, which it quotes; see `outer` */
+	PACKET_ICMP_QUERY = 1 << 1,   /* echo and its like: `tuple` holds the identifier */
+	PACKET_ICMP_REPLY = 1 << 2,   /* with ICMP_QUERY: an answer, cannot open a flow */
+	PACKET_ND = 1 << 3,           /* ICMPv6 133..137 */
+	PACKET_DNS = 1 << 4,          /* destination is a virtual DNS address, port 53 */
+	PACKET_LOCAL = 1 << 5,        /* addressed to the firewall itself */
+	PACKET_DF = 1 << 6,           /* IPv4 don't fragment */
+	PACKET_SPLIT = 1 << 8,        /* route: leaves in fragments */
+	PACKET_OPENED = 1 << 9,       /* it has opened its flow */
 	PACKET_CONFIGURING = 1 << 10, /* may pass between host and uplink as it is */
-	PACKET_FRAGMENT = 1 << 7,   /* a fragment: `tuple` has no ports, l4_offset is where its
-				       part of the datagram starts */
+	PACKET_FRAGMENT = 1 << 7,     /* a fragment: `tuple` has no ports, l4_offset is where its
+					 part of the datagram starts */
 };
 
 /* The way a packet went, for counters, replay and traces. */

@@ -42,7 +42,8 @@ struct rule {
 	enum destination destination;
 	struct prefix prefix; /* DESTINATION_IPV4, DESTINATION_IPV6 */
 	char *name;           /* DESTINATION_NAME; owned */
-	/* DESTINATION_NAME, in a policy: what classifier/names.h knows it by; 0: no addresses ever */
+	/* DESTINATION_NAME, in a policy: what classifier/names.h knows it by; 0: no addresses ever
+	 */
 	uint16_t name_id;
 	enum rule_protocol protocol;
 	bool has_ports;               /* RULE_TCP and RULE_UDP only */

@@ -329,8 +329,9 @@ _Static_assert(PORT_NONE == UINT16_MAX && QUBE_NONE == UINT16_MAX,
 static int
 identity_text(const struct conf_port *port, char **text)
 {
-	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk",
+	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
+		[DEVICE_PCI] = "pci",
+		[DEVICE_DPDK] = "dpdk",
 		[DEVICE_TAP] = "tap"};
 
 	if (asprintf(text, "%s:%s %s", kinds[port->device],

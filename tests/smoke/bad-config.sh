@@ -156,7 +156,7 @@ add 'qube without a name' 16 '[qube NAME]: name "" is empty' '[qube]'
 add 'name too long' 16 '[qube NAME]: name "a2345678901234567890123456789012" is longer' \
 	'[qube a2345678901234567890123456789012]'
 add 'name with a slash' 16 '[qube NAME]: name "../x" does not start' '[qube ../x]'
-add 'unknown key' 16 'colour: unknown key in [qube work]; allowed: address, address6, mac, rules' \
+add 'unknown key' 16 'colour: unknown key in [qube work]; allowed: address, address6, visible-address' \
 	'colour = 10.137.0.17'
 add 'key in capitals' 16 'key in "MAC = 1" is wrong' 'MAC = 1'
 add 'key of another section' 16 'workers: unknown key in [qube work]' 'workers = 1'
@@ -194,7 +194,7 @@ role = uplink
 address = 192.168.51.1/24'
 add 'port without a device' 16 '[port two]: device is missing; allowed: kernel:IFNAME' '[port two]
 role = qube'
-add 'port without a role' 16 '[port two]: role is missing; allowed: uplink or qube' '[port two]
+add 'port without a role' 16 '[port two]: role is missing; allowed: uplink, qube or host' '[port two]
 device = kernel:eth1'
 add 'unknown role' 18 'role: "router" is no role' '[port two]
 device = kernel:eth1

@@ -356,13 +356,13 @@ night() {
 
 main() {
     xen_require curl dig dnsmasq tcpdump
+    # shellcheck disable=SC2119  # no qubes yet
     world_create
     WORLD_QUBES=(work personal games vault disp)
     network_up
     qubesdb_start
     xen_start
-    sluice_configure
-    WORLD_QUBES=(work personal games vault disp)
+    mkdir -p "$WORLD/state"
     cat >"$WORLD/sluice.conf" <<-CONF
 		[sluice]
 		workers = $WORKERS
