@@ -68,11 +68,15 @@ lease_anew() {
     kill -s USR1 "$client_pid"
 }
 
-uplink_is() {
-    [[ $("$PYTHON" "$WORLD_ROOT/tests/smoke/rpc.py" "$WORLD/control.sock" status |
+uplink_addresses() {
+    "$PYTHON" "$WORLD_ROOT/tests/smoke/rpc.py" "$WORLD/control.sock" status |
         "$PYTHON" -c 'import json, sys
-print(*next(p["addresses"] for p in json.load(sys.stdin)["ports"] if p["role"] == "uplink"))') == "$1"* ]]
+print(*next(p["addresses"] for p in json.load(sys.stdin)["ports"] if p["role"] == "uplink"))'
 }
+
+uplink_is() { [[ $(uplink_addresses) == "$1"* ]]; }
+
+uplink_has_no_ipv4() { [[ $(uplink_addresses) != *.* ]]; }
 
 # capture_start NAMESPACE NAME INTERFACE [OPTION...]
 capture_start() {
@@ -207,7 +211,7 @@ kill "$stream_pid"
 
 # --- no address for a while, and no link
 in_firewall ip -4 address flush dev "$TAP"
-wait_for 5 "no address" uplink_is ""
+wait_for 5 "no address" uplink_has_no_ipv4
 in_qube work ping -c 1 -W 1 "$SECOND.1" >/dev/null 2>&1 && fail "a qube got out without an address"
 kill -s USR1 "$client_pid"
 wait_for 10 "the address again" in_qube work ping -c 1 -W 1 "$SECOND.1"
