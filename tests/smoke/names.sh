@@ -97,10 +97,17 @@ connection_open() {
     in_background "$WORLD/echoed" in_qube work "$PYTHON" -u -c '
 import socket, sys
 connection = socket.create_connection((sys.argv[1], 80), timeout=5)
+answers = connection.makefile("rb")
 print("ready")
 for line in open(sys.argv[2]):
     connection.sendall(b"GET /who HTTP/1.1\r\nHost: web.test\r\n\r\n")
-    print(line.strip(), connection.recv(1000).decode().split()[1])' "$WEB" "$WORLD/lines"
+    status, length = answers.readline().decode().split()[1], 0
+    # head and body may come apart
+    while (header := answers.readline().decode().strip()):
+        if header.lower().startswith("content-length:"):
+            length = int(header.split(":")[1])
+    answers.read(length)
+    print(line.strip(), status)' "$WEB" "$WORLD/lines"
     exec 9>"$WORLD/lines"
     wait_for 5 "a connection" grep -q ready "$WORLD/echoed"
 }
