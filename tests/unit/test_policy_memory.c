@@ -40,6 +40,9 @@ limited_strdup(const char *text)
 /* NOLINTBEGIN(bugprone-suspicious-include) */
 #include "classifier/forward.c"
 #include "classifier/policy.c"
+#include "conf/policy_generation.c"
+#include "conf/policy_ports.c"
+#include "conf/policy_rules.c"
 #include "conf/policy_store.c"
 /* NOLINTEND(bugprone-suspicious-include) */
 #undef calloc
