@@ -538,10 +538,7 @@ tree_is_absent(const struct tree *tree)
 	/* A QubesDB that does not know clients at all says nothing about one of them. */
 	if (!meaning->connected_known[tree->family] || tree_has_port(tree))
 		return false;
-	for (unsigned i = 0; i < meaning->connected_count[tree->family]; i++)
-		if (address_equal(&meaning->connected[tree->family][i], &tree->address))
-			return !tree->listed;
-	return true;
+	return !tree->listed || !qubesdb_may_be_client(meaning, tree->family, &tree->address);
 }
 
 bool

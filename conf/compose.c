@@ -338,6 +338,28 @@ trees_take(struct compose *compose)
 	return 0;
 }
 
+/* Whether we have an address ourselves, or reach everything through it. */
+static bool
+address_is_ours(const struct conf *conf, enum family family, const union address *address)
+{
+	if (conf->has_gateway[family] && address_equal(&conf->gateway[family], address))
+		return true;
+	for (unsigned i = 0; i < conf->port_count; i++) {
+		const struct conf_port *port = &conf->ports[i];
+
+		if (port->role == ROLE_UPLINK &&
+			((port->has[family] && address_equal(&port->address[family], address)) ||
+				(port->has_gateway[family] &&
+					address_equal(&port->gateway[family], address))))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Clients are listed by what they take for their addresses, and that may be one of our own net:
+ * kept for a qube it would take our uplink away.
+ */
 static int
 clients_take(struct compose *compose)
 {
@@ -345,7 +367,9 @@ clients_take(struct compose *compose)
 
 	for (unsigned family = 0; family < FAMILIES; family++)
 		for (unsigned i = 0; i < live->connected_count[family]; i++)
-			if (qube_of_address(compose, family, &live->connected[family][i]) == NULL)
+			if (!address_is_ours(compose->conf, family, &live->connected[family][i]) &&
+				qube_of_address(compose, family, &live->connected[family][i]) ==
+					NULL)
 				return -E2BIG;
 	return 0;
 }
@@ -571,13 +595,14 @@ conf_compose(const struct conf *file, const struct live *live, const struct repo
 	if (error == 0)
 		error = ports_take(&compose);
 	if (error == 0)
+		uplink_take(&compose);
+	if (error == 0)
 		error = trees_take(&compose);
 	if (error == 0)
 		error = clients_take(&compose);
 	for (unsigned i = 0; error == 0 && i < compose.conf->qube_count; i++)
 		error = rules_take(&compose.conf->qubes[i]);
 	if (error == 0) {
-		uplink_take(&compose);
 		mappings_take(&compose);
 		error = forwards_take(&compose);
 	}

@@ -6,6 +6,10 @@
  * which are asked for what the former does not say. dom0 gives no prefix but a netmask, and in
  * Qubes that is one host: everything, the gateway too, is beyond the link.
  *
+ * The list of IPv4 clients has the addresses that they take for their own. Where that is another
+ * one than a client's own, /mapped-ip says so; for all other clients it says the same address
+ * twice.
+ *
  * Addresses that cannot be those of a station are left out. Whether they fit to each other and to
  * sluice.conf is seen when a configuration is made of them.
  */
@@ -127,20 +131,22 @@ connected_take(struct reader *reader, struct qubesdb_meaning *meaning)
 
 /* --- addresses that qubes take for theirs and ours --- */
 
+/* @param index of another key of the same address: in the order of keys it is beside this one */
 static const char *
-mapping_text(struct reader *reader, const char *real, const char *what)
+gateway_text(const struct pair_list *list, unsigned index, const char *real)
 {
 	char key[ADDRESS_TEXT_SIZE + 32];
 
-	snprintf(key, sizeof(key), "%s/%s", real, what);
-	return pair_list_find(&reader->texts[QUBESDB_MAPPED], key);
+	snprintf(key, sizeof(key), "%s/visible-gateway", real);
+	if (index > 0 && strcmp(list->pairs[index - 1].key, key) == 0)
+		return list->pairs[index - 1].value;
+	return pair_list_find(list, key);
 }
 
 static bool
-mapping_parse(
-	struct reader *reader, const char *real, const char *visible, struct live_mapping *mapping)
+mapping_parse(struct reader *reader, const char *real, const char *visible, const char *gateway,
+	struct live_mapping *mapping)
 {
-	const char *gateway = mapping_text(reader, real, "visible-gateway");
 	union address address;
 
 	*mapping = (struct live_mapping){0};
@@ -160,7 +166,7 @@ mappings_take(struct reader *reader, struct qubesdb_meaning *meaning)
 {
 	const struct pair_list *list = &reader->texts[QUBESDB_MAPPED];
 
-	for (unsigned i = 0; i < list->count && meaning->mapping_count < QUBES_MAX; i++) {
+	for (unsigned i = 0; i < list->count; i++) {
 		char real[ADDRESS_TEXT_SIZE];
 		const char *slash = strchr(list->pairs[i].key, '/');
 
@@ -168,7 +174,16 @@ mappings_take(struct reader *reader, struct qubesdb_meaning *meaning)
 			continue;
 		snprintf(real, sizeof(real), "%.*s", (int)(slash - list->pairs[i].key),
 			list->pairs[i].key);
-		if (mapping_parse(reader, real, list->pairs[i].value,
+		if (strcmp(real, list->pairs[i].value) == 0)
+			continue; /* as for most of them: it takes its own address for its own */
+		if (meaning->mapping_count == QUBES_MAX) {
+			report_line(reader->report,
+				"QubesDB: /mapped-ip/: more than %u qubes with another address; "
+				"the others are left out",
+				QUBES_MAX);
+			return;
+		}
+		if (mapping_parse(reader, real, list->pairs[i].value, gateway_text(list, i, real),
 			    &meaning->mappings[meaning->mapping_count]))
 			meaning->mapping_count++;
 	}
@@ -314,6 +329,32 @@ uplink_take(struct reader *reader, struct qubesdb_meaning *meaning)
 }
 
 /* --- all of it --- */
+
+static bool
+connected_has(
+	const struct qubesdb_meaning *meaning, enum family family, const union address *address)
+{
+	for (unsigned i = 0; i < meaning->connected_count[family]; i++)
+		if (address_equal(&meaning->connected[family][i], address))
+			return true;
+	return false;
+}
+
+bool
+qubesdb_may_be_client(
+	const struct qubesdb_meaning *meaning, enum family family, const union address *address)
+{
+	if (!meaning->connected_known[family] || connected_has(meaning, family, address))
+		return true;
+	for (unsigned i = 0; family == FAMILY_IPV4 && i < meaning->mapping_count; i++) {
+		const union address visible = address_v4(meaning->mappings[i].visible);
+
+		if (address_equal(&meaning->mappings[i].real, address) &&
+			connected_has(meaning, family, &visible))
+			return true;
+	}
+	return false;
+}
 
 void
 qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT],

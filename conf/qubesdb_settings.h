@@ -9,6 +9,9 @@
 
 /* Addresses that fit into the value of one key. */
 #define CONNECTED_MAX 1024
+/* Pairs of /mapped-ip: dom0 writes two for each qube that ever was a client, disposables with
+   numbers of up to 9999 among them, and takes none away. */
+#define MAPPED_PAIRS_MAX 40000
 
 /*
  * Each row is SETTING(identifier, path, pairs); a path that ends in a slash is read with all that
@@ -18,7 +21,7 @@
 #define QUBESDB_SETTINGS(SETTING) \
 	SETTING(CONNECTED,	     "/connected-ips",		    1) \
 	SETTING(CONNECTED6,	     "/connected-ips6",		    1) \
-	SETTING(MAPPED,		     "/mapped-ip/",		    2 * QUBES_MAX) \
+	SETTING(MAPPED,		     "/mapped-ip/",		    MAPPED_PAIRS_MAX) \
 	SETTING(GATEWAY,	     "/qubes-netvm-gateway",	    1) \
 	SETTING(GATEWAY6,	     "/qubes-netvm-gateway6",	    1) \
 	SETTING(VIRTUAL_DNS,	     "/qubes-netvm-primary-dns",    1) \
@@ -50,10 +53,11 @@ extern const struct qubesdb_setting_row qubesdb_settings[QUBESDB_SETTING_COUNT];
 
 /* What they mean. */
 struct qubesdb_meaning {
+	/* clients, by what they take for their addresses; see qubesdb_may_be_client */
 	bool connected_known[FAMILIES];
 	unsigned connected_count[FAMILIES];
 	union address connected[FAMILIES][CONNECTED_MAX];
-	unsigned mapping_count;
+	unsigned mapping_count; /* of qubes that take another address for their own */
 	struct live_mapping mappings[QUBES_MAX];
 	bool has_gateway;
 	struct live_gateway gateway;
@@ -72,3 +76,10 @@ struct qubesdb_meaning {
 void qubesdb_settings_parse(const struct pair_list texts[QUBESDB_SETTING_COUNT],
 	const struct qubesdb_meaning *former, const char *mac, const struct report *report,
 	struct qubesdb_meaning *meaning);
+
+/**
+ * Whether the qube with this address may be a client of ours, running or not: it is listed, or what
+ * it takes for its address is, or there is no list of that family at all.
+ */
+bool qubesdb_may_be_client(
+	const struct qubesdb_meaning *meaning, enum family family, const union address *address);

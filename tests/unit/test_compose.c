@@ -386,6 +386,35 @@ test_clients(void)
 	live_free(live);
 }
 
+/* Clients are listed by what they take for their addresses: one of our own net stands in nobody's
+   way. */
+static void
+test_clients_with_our_addresses(void)
+{
+	const union address list[] = {address_of("192.168.1.9"), address_of("192.168.1.1"),
+		address_of("10.138.1.1"), address_of("192.168.1.8")};
+	const struct live_uplink uplink = {.has = {true, false},
+		.address = {address_of("192.168.1.9")},
+		.has_gateway = {true, false},
+		.gateway = {address_of("192.168.1.1")}};
+	const struct live_gateway gateway = {
+		.has = {true, false}, .address = {address_of("10.138.1.1")}};
+	struct conf *conf;
+
+	scene_open();
+	live_uplink_set(live, &uplink);
+	live_gateway_set(live, &gateway);
+	CU_ASSERT_EQUAL(live_connected_set(live, FAMILY_IPV4, list, RTE_DIM(list)), 0);
+	conf = composed();
+	CU_ASSERT_EQUAL(conf->qube_count, 2);
+	CU_ASSERT_PTR_NULL(conf_qube_find(conf, "192.168.1.9"));
+	CU_ASSERT_PTR_NULL(conf_qube_find(conf, "192.168.1.1"));
+	CU_ASSERT_PTR_NULL(conf_qube_find(conf, "10.138.1.1"));
+	CU_ASSERT_PTR_NOT_NULL(conf_qube_find(conf, "192.168.1.8"));
+	conf_free(conf);
+	live_free(live);
+}
+
 static void
 test_settings(void)
 {
@@ -499,6 +528,7 @@ main(void)
 		{"rules of QubesDB", test_trees},
 		{"rules of both families", test_two_trees},
 		{"clients that are powered off", test_clients},
+		{"clients with addresses of ours", test_clients_with_our_addresses},
 		{"settings of uplink and gateway, mappings", test_settings},
 		{"forwards of QubesDB", test_forwards},
 		{"a thousand qubes and no more", test_too_many},

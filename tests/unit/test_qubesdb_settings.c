@@ -131,13 +131,69 @@ mappings(void)
 	CU_ASSERT(!meaning.mappings[2].has_visible_gateway);
 
 	clear();
-	for (unsigned i = 0; i < 3 * QUBES_MAX; i++) {
+	for (unsigned i = 0; i < QUBES_MAX + 1; i++) {
 		snprintf(key, sizeof(key), "10.137.%u.%u/visible-ip", i / 200, i % 200 + 1);
 		set(QUBESDB_MAPPED, key, "10.0.2.15");
 	}
 	parse();
 	CU_ASSERT_EQUAL(meaning.mapping_count, QUBES_MAX);
-	CU_ASSERT_PTR_NOT_NULL(strstr(said, "QubesDB: /mapped-ip/: more than 2000 keys"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(said, "QubesDB: /mapped-ip/: more than 1000 qubes with another address"));
+}
+
+/* dom0 writes the keys for every qube that starts, and leaves them when it has gone. */
+static void
+own_addresses(void)
+{
+	char key[64], address[32];
+
+	clear();
+	for (unsigned i = 0; i < 10000; i++) {
+		snprintf(address, sizeof(address), "10.138.%u.%u", i / 256, i % 256);
+		snprintf(key, sizeof(key), "%s/visible-gateway", address);
+		set(QUBESDB_MAPPED, key, "10.138.1.1");
+		snprintf(key, sizeof(key), "%s/visible-ip", address);
+		set(QUBESDB_MAPPED, key, address);
+	}
+	set(QUBESDB_MAPPED, "10.138.99.1/visible-gateway", "10.0.2.2");
+	set(QUBESDB_MAPPED, "10.138.99.1/visible-ip", "10.0.2.15");
+	parse();
+	CU_ASSERT_STRING_EQUAL(said, "");
+	CU_ASSERT_EQUAL_FATAL(meaning.mapping_count, 1);
+	address_is(FAMILY_IPV4, &meaning.mappings[0].real, "10.138.99.1");
+	CU_ASSERT(meaning.mappings[0].has_visible_gateway);
+	v4_is(meaning.mappings[0].visible_gateway, "10.0.2.2");
+}
+
+static bool
+may_be_client(const char *text)
+{
+	union address address;
+	enum family family;
+
+	CU_ASSERT_EQUAL_FATAL(address_parse(text, &family, &address), 0);
+	return qubesdb_may_be_client(&meaning, family, &address);
+}
+
+/* The list of clients has what they take for their addresses. */
+static void
+listed_otherwise(void)
+{
+	clear();
+	set(QUBESDB_CONNECTED, "", "10.137.0.16 10.0.2.15");
+	set(QUBESDB_MAPPED, "10.137.0.16/visible-ip", "10.137.0.16");
+	set(QUBESDB_MAPPED, "10.137.0.17/visible-ip", "10.0.2.15");
+	set(QUBESDB_MAPPED, "10.137.0.18/visible-ip", "10.0.2.16");
+	parse();
+	CU_ASSERT(may_be_client("10.137.0.16"));
+	CU_ASSERT(may_be_client("10.137.0.17"));
+	CU_ASSERT(!may_be_client("10.137.0.18"));
+	CU_ASSERT(!may_be_client("10.137.0.19"));
+	CU_ASSERT(may_be_client("fd09::1")); /* there is no list of that family */
+	set(QUBESDB_CONNECTED6, "", "fd09::2");
+	parse();
+	CU_ASSERT(!may_be_client("fd09::1"));
+	CU_ASSERT(may_be_client("fd09::2"));
 }
 
 static void
@@ -277,6 +333,8 @@ main(void)
 		{"nothing", nothing},
 		{"clients", clients},
 		{"addresses that qubes take for others", mappings},
+		{"addresses that qubes rightly take for theirs", own_addresses},
+		{"clients that are listed by another address", listed_otherwise},
 		{"our side", gateway},
 		{"our uplink", uplink},
 		{"netmasks", netmasks},
