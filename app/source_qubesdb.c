@@ -177,7 +177,7 @@ settings_put(struct source_qubesdb *source, const struct qubesdb_meaning *meanin
 }
 
 static void
-settings_propose(struct source_qubesdb *source)
+settings_propose(struct source_qubesdb *source, const struct report *report)
 {
 	struct pair_list texts[QUBESDB_SETTING_COUNT];
 	char mac[sizeof("aa:bb:cc:dd:ee:ff")];
@@ -185,7 +185,26 @@ settings_propose(struct source_qubesdb *source)
 	for (unsigned i = 0; i < QUBESDB_SETTING_COUNT; i++)
 		texts[i] = source->settings[i].texts;
 	uplink_mac(source, mac, sizeof(mac));
-	qubesdb_settings_parse(texts, source->meaning, mac, &log_report, source->proposed);
+	qubesdb_settings_parse(texts, source->meaning, mac, report, source->proposed);
+}
+
+static void
+say_nothing(void *context, const char *line)
+{
+	(void)context, (void)line;
+}
+
+bool
+source_may_be_client(
+	struct source_qubesdb *source, enum family family, const union address *address)
+{
+	static const struct report silence = {.line = say_nothing};
+
+	/* what is wrong is said when it is put in force */
+	if (!source->clients_read)
+		settings_propose(source, &silence);
+	source->clients_read = true;
+	return qubesdb_may_be_client(source->proposed, family, address);
 }
 
 static void
@@ -247,7 +266,7 @@ apply_one(struct source_qubesdb *source)
 	struct tree *tree = tree_ready(source);
 
 	if (source->settings_ready) {
-		settings_propose(source);
+		settings_propose(source, &log_report);
 		settings_apply_alone(source);
 	} else if (tree != NULL) {
 		tree_apply_alone(tree);
@@ -265,7 +284,7 @@ apply_all(struct source_qubesdb *source)
 	int error = 0;
 
 	if (source->settings_ready) {
-		settings_propose(source);
+		settings_propose(source, &log_report);
 		error = settings_put(source, source->proposed);
 	}
 	LIST_FOREACH (tree, &source->trees, next)
@@ -357,6 +376,9 @@ on_connected(void *context)
 		source_watch(source, qubesdb_settings[i].path);
 		source->settings[i].stale = true;
 	}
+	/* in this order: who is a client is known when trees are listed */
+	source->clients_read = false;
+	(void)settings_read(source);
 	trees_begin(source);
 	publications_begin(source);
 	source_look(source);

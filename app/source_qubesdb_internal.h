@@ -63,6 +63,7 @@ struct source_qubesdb {
 	bool settings_ready;              /* and nothing more of them is being read */
 	struct qubesdb_meaning *meaning;  /* in struct live */
 	struct qubesdb_meaning *proposed; /* scratch */
+	bool clients_read;                /* `proposed` has those that were read with everything */
 	/* trees */
 	unsigned tree_count, trees_reading;
 	LIST_HEAD(tree_list, tree) trees;
@@ -76,6 +77,13 @@ void source_look(struct source_qubesdb *source);
 
 /** Hear of changes at a path from now on. */
 void source_watch(struct source_qubesdb *source, const char *path);
+
+/**
+ * Whether an address may be a client's. While everything is read: by what has been read by then,
+ * settings being the first of it.
+ */
+bool source_may_be_client(
+	struct source_qubesdb *source, enum family family, const union address *address);
 
 /* source_qubesdb_trees.c */
 

@@ -93,6 +93,17 @@ tree_new(struct source_qubesdb *source, enum family family, const union address 
 	return tree;
 }
 
+static struct tree *
+tree_find(const struct source_qubesdb *source, enum family family, const union address *address)
+{
+	struct tree *tree;
+
+	LIST_FOREACH (tree, &source->trees, next)
+		if (tree->family == family && address_equal(&tree->address, address))
+			return tree;
+	return NULL;
+}
+
 /* The tree of an address as it stands in a path. @return NULL, told, for what is none */
 static struct tree *
 tree_of(struct source_qubesdb *source, const char *text, size_t length)
@@ -111,9 +122,7 @@ tree_of(struct source_qubesdb *source, const char *text, size_t length)
 		path_refuse(source, copy, "this is no address as it is written in QubesDB");
 		return NULL;
 	}
-	LIST_FOREACH (tree, &source->trees, next)
-		if (tree->family == family && address_equal(&tree->address, &address))
-			break;
+	tree = tree_find(source, family, &address);
 	if (tree == NULL)
 		tree = tree_new(source, family, &address);
 	if (tree == NULL)
@@ -171,6 +180,29 @@ trees_changed(struct source_qubesdb *source, const char *path)
 
 /* --- everything --- */
 
+/*
+ * Whether anybody may need the tree of an address: dom0 takes none away, and those of disposables
+ * that were here since we were started are more in time than there can be qubes. It lists a client
+ * before it writes its rules.
+ */
+static bool
+tree_is_needed(struct source_qubesdb *source, const char *text)
+{
+	const struct conf *conf = source->daemon->conf;
+	union address address;
+	enum family family;
+
+	if (address_parse(text, &family, &address) != 0)
+		return true; /* whoever takes it says why not */
+	if (tree_find(source, family, &address) != NULL)
+		return true;
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		if (conf->qubes[i].has[family] &&
+			address_equal(&conf->qubes[i].address[family], &address))
+			return true;
+	return source_may_be_client(source, family, &address);
+}
+
 static void
 list_item(void *context, const char *path, const char *value, size_t length)
 {
@@ -182,7 +214,8 @@ list_item(void *context, const char *path, const char *value, size_t length)
 		struct tree *tree;
 
 		if (strncmp(path, prefixes[part], strlen(prefixes[part])) != 0 ||
-			strchr(text, '/') != NULL || text[0] == '\0')
+			strchr(text, '/') != NULL || text[0] == '\0' ||
+			!tree_is_needed(source, text))
 			continue;
 		tree = tree_of(source, text, strlen(text));
 		if (tree == NULL)
