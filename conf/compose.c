@@ -358,7 +358,8 @@ address_is_ours(const struct conf *conf, enum family family, const union address
 
 /*
  * Clients are listed by what they take for their addresses, and that may be one of our own net:
- * kept for a qube it would take our uplink away.
+ * kept for a qube it would take our uplink away. An address that was taken away from its qube for
+ * want of rules is still nobody else's.
  */
 static int
 clients_take(struct compose *compose)
@@ -366,11 +367,16 @@ clients_take(struct compose *compose)
 	const struct live *live = compose->live;
 
 	for (unsigned family = 0; family < FAMILIES; family++)
-		for (unsigned i = 0; i < live->connected_count[family]; i++)
-			if (!address_is_ours(compose->conf, family, &live->connected[family][i]) &&
-				qube_of_address(compose, family, &live->connected[family][i]) ==
-					NULL)
+		for (unsigned i = 0; i < live->connected_count[family]; i++) {
+			const union address *address = &live->connected[family][i];
+			const struct conf_qube *owner = owner_find(compose, family, address);
+
+			if (owner != NULL && owner->has[family])
+				continue;
+			if (!address_is_ours(compose->conf, family, address) &&
+				qube_add(compose, family, address) == NULL)
 				return -E2BIG;
+		}
 	return 0;
 }
 
@@ -594,14 +600,14 @@ conf_compose(const struct conf *file, const struct live *live, const struct repo
 	}
 	if (error == 0)
 		error = ports_take(&compose);
-	if (error == 0)
+	if (error == 0) {
 		uplink_take(&compose);
-	if (error == 0)
 		error = trees_take(&compose);
-	if (error == 0)
-		error = clients_take(&compose);
+	}
 	for (unsigned i = 0; error == 0 && i < compose.conf->qube_count; i++)
 		error = rules_take(&compose.conf->qubes[i]);
+	if (error == 0)
+		error = clients_take(&compose);
 	if (error == 0) {
 		mappings_take(&compose);
 		error = forwards_take(&compose);

@@ -386,6 +386,34 @@ test_clients(void)
 	live_free(live);
 }
 
+/* A family without rules is taken from its qube, and given to nobody. */
+static void
+test_client_without_rules(void)
+{
+	const union address v6 = address_of("fd09:24ef:4179::a89:30");
+	const struct conf_qube *qube;
+	struct conf *conf;
+
+	scene_open();
+	vif_put(3, 0, "10.137.0.30", "fd09:24ef:4179::a89:30");
+	tree_put("10.137.0.30", ACTION_DROP, 1);
+	CU_ASSERT_EQUAL(live_connected_set(live, FAMILY_IPV6, &v6, 1), 0);
+	conf = composed();
+	CU_ASSERT_FALSE(qube_of(conf, "10.137.0.30")->has[FAMILY_IPV6]);
+	CU_ASSERT_EQUAL_FATAL(conf->qube_count, 3);
+	qube = &conf->qubes[2];
+	CU_ASSERT_TRUE(qube->has[FAMILY_IPV6]);
+	CU_ASSERT_TRUE(address_equal(&qube->address[FAMILY_IPV6], &v6));
+	CU_ASSERT_EQUAL(qube->state, RULES_NONE);
+	conf_free(conf);
+	tree_put("fd09:24ef:4179::a89:30", ACTION_DROP, 1);
+	conf = composed();
+	CU_ASSERT_EQUAL(conf->qube_count, 2);
+	CU_ASSERT_TRUE(qube_of(conf, "10.137.0.30")->has[FAMILY_IPV6]);
+	conf_free(conf);
+	live_free(live);
+}
+
 /* Clients are listed by what they take for their addresses: one of our own net stands in nobody's
    way. */
 static void
@@ -528,6 +556,7 @@ main(void)
 		{"rules of QubesDB", test_trees},
 		{"rules of both families", test_two_trees},
 		{"clients that are powered off", test_clients},
+		{"a client without rules of a family", test_client_without_rules},
 		{"clients with addresses of ours", test_clients_with_our_addresses},
 		{"settings of uplink and gateway, mappings", test_settings},
 		{"forwards of QubesDB", test_forwards},
