@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,14 +16,22 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct daemon *answers_for;
 
+/*
+ * DPDK refuses names that have anything but letters, digits, '_' and '/' in them. Its two functions
+ * do the same; 23.11 knows both, 22.11 only the old name, 25.11 only the new.
+ */
 static void
 number_add(struct rte_tel_data *data, const char *name, uint64_t value)
 {
-	/* Both do the same; 23.11 knows both, 22.11 only the old name, 25.11 only the new. */
+	char key[RTE_TEL_MAX_STRING_LEN];
+
+	snprintf(key, sizeof(key), "%s", name);
+	for (char *hyphen = key; (hyphen = strchr(hyphen, '-')) != NULL;)
+		*hyphen = '_';
 #if RTE_VERSION >= RTE_VERSION_NUM(23, 11, 0, 0)
-	rte_tel_data_add_dict_uint(data, name, value);
+	rte_tel_data_add_dict_uint(data, key, value);
 #else
-	rte_tel_data_add_dict_u64(data, name, value);
+	rte_tel_data_add_dict_u64(data, key, value);
 #endif
 }
 
