@@ -57,8 +57,8 @@ frame_addresses(const uint8_t *frame, uint32_t length, enum family *family, unio
 		const struct rte_ipv6_hdr *v6 = ip;
 
 		*family = FAMILY_IPV6;
-		memcpy(source->v6, v6->src_addr, sizeof(source->v6));
-		memcpy(destination->v6, v6->dst_addr, sizeof(destination->v6));
+		memcpy(source->v6, &v6->src_addr, sizeof(source->v6));
+		memcpy(destination->v6, &v6->dst_addr, sizeof(destination->v6));
 		return true;
 	}
 	return false;

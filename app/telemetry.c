@@ -3,22 +3,43 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <rte_telemetry.h>
+#include <rte_version.h>
 
 #include "app/tally.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct daemon *answers_for;
 
+/*
+ * DPDK refuses names that have anything but letters, digits, '_' and '/' in them. Its two functions
+ * do the same; 23.11 knows both, 22.11 only the old name, 25.11 only the new.
+ */
+static void
+number_add(struct rte_tel_data *data, const char *name, uint64_t value)
+{
+	char key[RTE_TEL_MAX_STRING_LEN];
+
+	snprintf(key, sizeof(key), "%s", name);
+	for (char *hyphen = key; (hyphen = strchr(hyphen, '-')) != NULL;)
+		*hyphen = '_';
+#if RTE_VERSION >= RTE_VERSION_NUM(23, 11, 0, 0)
+	rte_tel_data_add_dict_uint(data, key, value);
+#else
+	rte_tel_data_add_dict_u64(data, key, value);
+#endif
+}
+
 static void
 drops_add(struct rte_tel_data *data, const uint64_t drops[REASON_COUNT])
 {
 	for (unsigned i = REASON_NONE + 1; i < REASON_COUNT; i++)
-		rte_tel_data_add_dict_u64(data, reasons[i].name, drops[i]);
+		number_add(data, reasons[i].name, drops[i]);
 }
 
 /* @param name of a port; @return its index, or -ENOENT */
@@ -45,14 +66,13 @@ status(const struct daemon *daemon, const char *parameter, struct rte_tel_data *
 		flows += flow_count(daemon->dataplane->workers[i]->flows);
 	rte_tel_data_add_dict_string(data, "version", SLUICE_VERSION);
 	rte_tel_data_add_dict_int(data, "pid", (int)getpid());
-	rte_tel_data_add_dict_u64(
-		data, "uptime", now_s > daemon->start_s ? now_s - daemon->start_s : 0);
-	rte_tel_data_add_dict_u64(data, "generation", policy->generation);
-	rte_tel_data_add_dict_u64(data, "workers", daemon->dataplane->worker_count);
-	rte_tel_data_add_dict_u64(data, "ports", daemon->dataplane->port_count);
-	rte_tel_data_add_dict_u64(data, "qubes", qubes);
-	rte_tel_data_add_dict_u64(data, "forwards", policy->forwards->count);
-	rte_tel_data_add_dict_u64(data, "flows", flows);
+	number_add(data, "uptime", now_s > daemon->start_s ? now_s - daemon->start_s : 0);
+	number_add(data, "generation", policy->generation);
+	number_add(data, "workers", daemon->dataplane->worker_count);
+	number_add(data, "ports", daemon->dataplane->port_count);
+	number_add(data, "qubes", qubes);
+	number_add(data, "forwards", policy->forwards->count);
+	number_add(data, "flows", flows);
 	return 0;
 }
 
@@ -62,12 +82,12 @@ counters_of_port(const struct dataplane *dataplane, unsigned port, struct rte_te
 	struct port_counters sum;
 
 	tally_port(dataplane, port, &sum);
-	rte_tel_data_add_dict_u64(data, "rx_packets", sum.rx_packets);
-	rte_tel_data_add_dict_u64(data, "rx_bytes", sum.rx_bytes);
-	rte_tel_data_add_dict_u64(data, "rx_dropped", dataplane->ports[port].rx_dropped);
-	rte_tel_data_add_dict_u64(data, "tx_packets", sum.tx_packets);
-	rte_tel_data_add_dict_u64(data, "tx_bytes", sum.tx_bytes);
-	rte_tel_data_add_dict_u64(data, "drops", tally_drops(&sum));
+	number_add(data, "rx_packets", sum.rx_packets);
+	number_add(data, "rx_bytes", sum.rx_bytes);
+	number_add(data, "rx_dropped", dataplane->ports[port].rx_dropped);
+	number_add(data, "tx_packets", sum.tx_packets);
+	number_add(data, "tx_bytes", sum.tx_bytes);
+	number_add(data, "drops", tally_drops(&sum));
 	return 0;
 }
 
@@ -83,10 +103,9 @@ counters(const struct daemon *daemon, const char *parameter, struct rte_tel_data
 	}
 	tally_take(daemon->dataplane, &tally);
 	for (unsigned verdict = 0; verdict < VERDICT_COUNT; verdict++)
-		rte_tel_data_add_dict_u64(
-			data, tally_verdicts[verdict], tally.counters.verdicts[verdict]);
-	rte_tel_data_add_dict_u64(data, "flows", tally.flows);
-#define COUNTER_ADD(member, name) rte_tel_data_add_dict_u64(data, name, tally.counters.member);
+		number_add(data, tally_verdicts[verdict], tally.counters.verdicts[verdict]);
+	number_add(data, "flows", tally.flows);
+#define COUNTER_ADD(member, name) number_add(data, name, tally.counters.member);
 	WORKER_COUNTERS(COUNTER_ADD)
 #undef COUNTER_ADD
 	return 0;
@@ -134,9 +153,9 @@ qube(const struct daemon *daemon, const char *name, struct rte_tel_data *data)
 			snprintf(key, sizeof(key), "%s%s", inbound ? "inbound_" : "",
 				budgets[kind].name);
 			if (tally_budget_used(kind))
-				rte_tel_data_add_dict_u64(data, key, budget_used(account, kind));
+				number_add(data, key, budget_used(account, kind));
 			strcat(key, "_refused");
-			rte_tel_data_add_dict_u64(data, key,
+			number_add(data, key,
 				atomic_load_explicit(
 					&account->refused[kind], memory_order_relaxed));
 		}

@@ -64,6 +64,7 @@
 #include <stdlib.h>
 
 #include <rte_acl.h>
+#include <rte_bitops.h>
 #include <rte_common.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>

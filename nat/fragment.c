@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <sys/queue.h>
 
+#include <rte_bitops.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
 #include <rte_malloc.h>

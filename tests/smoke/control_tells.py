@@ -138,9 +138,12 @@ def telemetry(path):
     seen = tele.ask("/sluice/qubes,work")
     require("packets of a qube", seen["rx_packets"] >= qubes["work"]["rx_packets"], seen)
     require("its flows", seen["flows"] == qubes["work"]["flows"], seen)
+    require("its budgets", {"half_open", "new_flows_refused"} <= set(seen), seen)
     require("names of qubes", sorted(tele.ask("/sluice/qubes")) == ["personal", "work"], "")
     require("drops of a port", tele.ask("/sluice/drops,work")["policy"] >= 1, "")
     require("drops of all", tele.ask("/sluice/drops")["policy"] >= 1, "")
+    reasons = {reason.replace("-", "_") for reason in control.call("counters")["drops"]}
+    require("every reason", reasons <= set(tele.ask("/sluice/drops")), reasons)
     require("counters", tele.ask("/sluice/counters")["forward"] >= 14, "")
     require("counters of a port", tele.ask("/sluice/counters,uplink")["rx_packets"] >= 7, "")
     require("no such port", tele.ask("/sluice/counters,nowhere") is None, "")
