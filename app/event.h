@@ -34,7 +34,7 @@
 	EVENT(SOURCE,		"source",	    60, "QubesDB or xenstore is there, or is not") \
 	EVENT(BUDGET,		"budget",	    60, "a qube was refused something by its limits") \
 	EVENT(DEAF,		"deaf",		    60, "somebody let the kernel hear what is ours; put right") \
-	EVENT(USER_SCRIPTS,	"user-scripts",	     0, "scripts for qubes-firewall are there, and have no effect") \
+	EVENT(USER_SCRIPTS,	"user-scripts",	     0, "scripts for qubes-firewall or hooks are there, and have no effect") \
 	EVENT(DROP,		"drop", EVENT_UNLOGGED, "a packet was dropped, one of many")
 /* clang-format on */
 

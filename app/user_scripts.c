@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * qubes-firewall runs them when it starts, and what they hold is nft commands: rules of a kernel
- * that does not see packets any more. Whoever relies on them must know, so it is said at each
- * start.
+ * that does not see packets any more. Hooks are run by the vif script that vif-route-sluice stands
+ * in for. Whoever relies on them must know, so it is said at each start.
  */
 #include "app/user_scripts.h"
 
@@ -18,6 +18,7 @@
 
 #define SCRIPT "qubes-firewall-user-script"
 #define SCRIPTS "qubes-firewall.d"
+#define HOOKS "network-hooks.d"
 /* Of a script that is read: whoever has longer comments than that has a script. */
 #define SCRIPT_BYTES_MAX 65536
 
@@ -52,34 +53,55 @@ script_does_something(const char *path)
 	return found;
 }
 
+/* What was found, for people, as far as there is room. */
+struct scripts {
+	char *text;
+	size_t size, used;
+	unsigned count;
+};
+
+static void
+scripts_add(struct scripts *scripts, const char *path)
+{
+	if (scripts->used < scripts->size)
+		scripts->used += (size_t)snprintf(scripts->text + scripts->used,
+			scripts->size - scripts->used, "%s%s", scripts->used != 0 ? ", " : "",
+			path);
+	scripts->count++;
+}
+
+/* @param runnable only what can be executed: nothing else is run there */
+static void
+scripts_look(struct scripts *scripts, const char *folder, const char *name, bool runnable)
+{
+	const struct dirent *entry;
+	char path[512];
+	DIR *directory;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	directory = opendir(path);
+	while (directory != NULL && (entry = readdir(directory)) != NULL) {
+		snprintf(path, sizeof(path), "%s/%s/%s", folder, name, entry->d_name);
+		if (entry->d_name[0] != '.' && (!runnable || access(path, X_OK) == 0))
+			scripts_add(scripts, path);
+	}
+	if (directory != NULL)
+		closedir(directory);
+}
+
 unsigned
 user_scripts_find(const char *folder, char *text, size_t text_size)
 {
-	const struct dirent *entry;
-	unsigned count = 0;
+	struct scripts scripts = {.text = text, .size = text_size};
 	char path[512];
-	size_t used = 0;
-	DIR *scripts;
 
 	text[0] = '\0';
 	snprintf(path, sizeof(path), "%s/" SCRIPT, folder);
-	if (script_does_something(path)) {
-		used = (size_t)snprintf(text, text_size, "%s", path);
-		count++;
-	}
-	snprintf(path, sizeof(path), "%s/" SCRIPTS, folder);
-	scripts = opendir(path);
-	while (scripts != NULL && (entry = readdir(scripts)) != NULL) {
-		if (entry->d_name[0] == '.')
-			continue;
-		if (used < text_size)
-			used += (size_t)snprintf(text + used, text_size - used, "%s%s/%s",
-				used != 0 ? ", " : "", path, entry->d_name);
-		count++;
-	}
-	if (scripts != NULL)
-		closedir(scripts);
-	return count;
+	if (script_does_something(path))
+		scripts_add(&scripts, path);
+	scripts_look(&scripts, folder, SCRIPTS, false);
+	scripts_look(&scripts, folder, HOOKS, true);
+	return scripts.count;
 }
 
 void
@@ -92,8 +114,8 @@ user_scripts_warn(struct daemon *daemon)
 		return;
 	event_emit(daemon, "user-scripts",
 		json_pack("{s:o, s:s, s:i}", "text",
-			json_sprintf("%s has no effect: sluice does not run commands for nft; put "
-				     "what they do into " USER_CONFIG "/sluice.d/*.conf",
+			json_sprintf("%s has no effect: sluice runs no scripts; put what they "
+				     "do into " USER_CONFIG "/sluice.d/*.conf",
 				found),
 			"found", found, "count", (int)count));
 }

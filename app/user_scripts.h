@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Scripts that users of qubes-firewall have, and that cannot have an effect on sluice.
+ * Scripts that users of a network qube have, and that cannot have an effect on sluice.
  */
 #pragma once
 
@@ -12,7 +12,8 @@ struct daemon;
 #define USER_CONFIG "/rw/config"
 
 /**
- * Look for `qubes-firewall-user-script` and `qubes-firewall.d` with something in them.
+ * Look for `qubes-firewall-user-script`, `qubes-firewall.d` and `network-hooks.d` with something in
+ * them.
  * @param text out: what was found, for people
  * @return how many were found
  */

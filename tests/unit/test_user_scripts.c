@@ -82,12 +82,28 @@ test_folder(void)
 	CU_ASSERT(strlen(found) < sizeof(found));
 }
 
+/* Of hooks, those that can be executed were run. */
+static void
+test_hooks(void)
+{
+	unsigned before = find();
+
+	CU_ASSERT_EQUAL(mkdir("network-hooks.d", 0755), 0);
+	put("network-hooks.d/readme", "x");
+	CU_ASSERT_EQUAL(chmod("network-hooks.d/readme", 0644), 0);
+	CU_ASSERT_EQUAL(find(), before);
+	put("network-hooks.d/10-route", "#!/bin/sh\nip rule add\n");
+	CU_ASSERT_EQUAL(chmod("network-hooks.d/10-route", 0755), 0);
+	CU_ASSERT_EQUAL(find(), before + 1);
+}
+
 int
 main(void)
 {
 	static const struct unit_test tests[] = {
 		{"the script", test_script},
 		{"the folder", test_folder},
+		{"hooks", test_hooks},
 	};
 	char command[64];
 	int status;
