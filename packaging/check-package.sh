@@ -107,11 +107,11 @@ package_install() {
     inside sluicectl help >/dev/null || fail "sluicectl does not run"
 }
 
-# The command of a line of the unit, its variables filled in.
+# The command of a line of the unit, its variables filled in, in the namespace of mounts that is ours.
 unit_command() {
     # shellcheck disable=SC2016  # ${...} is systemd's
     sed -n "s/^$1=+\\?//p" "$root/usr/lib/systemd/system/sluice.service" "$root/lib/systemd/system/sluice.service" \
-        2>/dev/null | head -n 1 | sed 's|\${SLUICE_CONF}|/etc/sluice/test/sluice.conf|'
+        2>/dev/null | head -n 1 | sed 's|\${SLUICE_CONF}|/etc/sluice/test/sluice.conf|;s|^/usr/bin/nsenter .* -- ||'
 }
 
 # What systemd would hear, one line per message.
