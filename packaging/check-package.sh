@@ -3,7 +3,7 @@
 #
 # `packaging/check-package.sh [DEB]`: build the Debian package of the commit that is checked out,
 # unless one is given, and see it live: installed into a new Debian, started by the command of its
-# unit between a qube and an uplink, stopped, and removed. What it prints is the transcript.
+# unit between a qube and an uplink, and by its systemd, stopped, and removed. What it prints is the transcript.
 #
 # Needs root, debootstrap, lintian, and what builds the package. Nothing is done to the machine: Debian
 # lives in a folder, the network in namespaces, and all of it is gone afterwards. CLEAN=1 also builds
@@ -18,6 +18,8 @@ SUITE=${SUITE:-bookworm}
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 scratch=
 root=
+booted=       # the process that is PID 1 there
+boot_cgroup=
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -35,9 +37,65 @@ inside() {
 }
 
 cleanup() {
+    debian_halt
     [[ -z $WORLD_NAME ]] || world_destroy
     [[ -z $scratch ]] || rm -rf --one-file-system "$scratch"
 }
+
+# The new Debian's own systemd, PID 1 in namespaces of its own and in the firewall's network, in a qube
+# that has the service `sluice` switched on.
+debian_boot() {
+    local outer
+    boot_cgroup=$(findmnt -nfro TARGET -t cgroup2)/$WORLD_NAME
+    mkdir "$boot_cgroup"
+    mkdir -p "$root/rw/config"
+    echo 'SLUICE_CONF=/etc/sluice/test/sluice.conf' >"$root/rw/config/sluice.env"
+    # shellcheck disable=SC2016  # expanded inside
+    (
+        echo "$BASHPID" >"$boot_cgroup/cgroup.procs"
+        exec ip netns exec "$WORLD_NAME-fw" unshare --pid --fork --kill-child --cgroup --mount --uts \
+            --ipc --propagation private sh -ec '
+                mount --bind "$1" "$1"
+                cd "$1"
+                mount -t proc proc proc
+                mount -t sysfs sysfs sys
+                mount -t cgroup2 cgroup2 sys/fs/cgroup
+                mount -t tmpfs tmpfs run
+                mount -t tmpfs -o mode=755 tmpfs dev
+                mkdir dev/shm dev/pts dev/net run/qubes-service
+                for device in null zero full random urandom tty net/tun console; do
+                    touch "dev/$device"
+                    from=$device
+                    [ "$device" != console ] || from=null
+                    [ ! -e "/dev/$from" ] || mount --bind "/dev/$from" "dev/$device"
+                done
+                touch run/qubes-service/sluice
+                mkdir -p old
+                pivot_root . old
+                umount -l old
+                exec env -i container=other /lib/systemd/systemd --unit=multi-user.target' sh "$root"
+    ) </dev/null >"$scratch/boot.log" 2>&1 &
+    outer=$!
+    WORLD_PIDS+=("$outer")
+    wait_for 10 "a process in new namespaces" pgrep -P "$outer"
+    booted=$(pgrep -P "$outer")
+}
+
+debian_halt() {
+    [[ -z $booted ]] || kill -KILL "$booted" 2>/dev/null || true
+    booted=
+    [[ -z $boot_cgroup ]] || wait_for 10 "the end of all that was booted" cgroup_gone
+    boot_cgroup=
+}
+
+cgroup_gone() { find "$boot_cgroup" -depth -type d -exec rmdir '{}' + 2>/dev/null; }
+
+# In the Debian that is booted.
+on() { nsenter --target "$booted" --all env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_COLORS=0 "$@"; }
+
+is_running() { on systemctl is-active --quiet sluice.service; }
+
+has_restarted() { [[ $(on systemctl show -P NRestarts sluice.service) == 1 ]] && is_running; }
 
 # What packaging/deps.sh installs for `make`, but for what only tests need.
 check_build_depends() {
@@ -177,12 +235,35 @@ service_live() {
     say ip netns exec "$WORLD_NAME-fw" chroot "$root" sluiced --release --config /etc/sluice/test/sluice.conf
 }
 
+service_booted() {
+    debian_boot
+    wait_for 60 "sluice.service (see $scratch/boot.log)" is_running
+    say on systemctl show -P StatusText sluice.service
+    in_qube work ping -q -c 3 -i 0.2 -W 2 "$HOST" | tail -n 2 || fail "ping does not pass"
+    # what xl devd would run, in the namespace of PID 1
+    on sh /etc/xen/scripts/vif-route-qubes online || fail "the vif script is not replaced"
+    [[ -d $root/rw/sluice ]] || fail "nowhere to keep anything over a restart of the qube"
+    # shellcheck disable=SC2016  # expanded inside
+    say on sh -c 'kill -KILL $(systemctl show -P MainPID sluice.service)'
+    wait_for 30 "a restart" has_restarted
+    in_qube work ping -q -c 1 -W 2 "$HOST" >/dev/null || fail "ping does not pass again"
+    say on systemctl reload sluice.service
+    say on systemctl stop sluice.service
+    in_qube work ping -q -c 2 -i 0.2 -W 1 "$HOST" >/dev/null && fail "ping passes without sluiced"
+    on sh /etc/xen/scripts/vif-route-qubes online || fail "the vif script is there again"
+    say on systemctl show -p Result -p ExecMainStatus sluice.service
+    debian_halt
+    rm -r "$root/rw"
+    ok "booted: started, killed, restarted, reloaded, stopped"
+}
+
 package_remove() {
     rm -rf "$root/etc/sluice/test"
     say inside apt-get -qq -y remove sluice >"$scratch/remove.log" 2>&1 || fail "not removed"
     [[ -e $root/etc/sluice/sluice.conf ]] || fail "the configuration did not stay"
     [[ ! -e $root/usr/sbin/sluiced ]] || fail "sluiced stayed"
     say inside apt-get -qq -y purge sluice >>"$scratch/remove.log" 2>&1 || fail "not purged"
+    [[ ! -e $root/var/lib/sluice ]] || fail "left: $(find "$root/var/lib/sluice")"
     [[ ! -e $root/etc/sluice ]] || fail "left: $(find "$root/etc/sluice")"
     (cd "$root" && find etc usr lib -iname '*sluice*' ! -path '*/deb-systemd-helper-*') | sed 's/^/left: /'
     ok "removed"
@@ -190,7 +271,7 @@ package_remove() {
 
 main() {
     local deb=${1:-}
-    world_require debootstrap lintian dpkg-buildpackage ping
+    world_require nsenter findmnt debootstrap lintian dpkg-buildpackage ping
     [[ -n $deb || -z $(git status --porcelain) ]] || echo "what is not committed is not in the package"
     scratch=$(mktemp -d -t sluice-package.XXXXXX)
     chmod 755 "$scratch"
@@ -210,6 +291,8 @@ main() {
     package_install
     step "start, use, stop"
     service_live
+    step "boot"
+    service_booted
     step "remove"
     package_remove
 }
