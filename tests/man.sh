@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # Check that the man pages are sound, and that whatever the programs have stands in them: verbs,
-# options, methods, events, keys, limits, timeouts and drop reasons. What there is, is asked of the
-# programs and read from the tables, not from what makes the pages. conf/sluice.conf.example has every
-# key as well.
+# options, methods, events, keys, limits, timeouts and drop reasons; and that no option and no key stands
+# there that they do not have. What there is, is asked of the programs and read from the tables, not
+# from what makes the pages. conf/sluice.conf.example has every key as well.
 set -uo pipefail
 export LC_ALL=C.UTF-8
 cd "$(dirname "$0")/.." || exit 1
@@ -51,6 +51,18 @@ stands() {
     grep -qE -- "$2" "$scratch/$1" || fail "$1 has no $3"
 }
 
+# nothing_else WHAT NAMES: each name that is read is in the file NAMES
+nothing_else() {
+    local name
+    while IFS= read -r name; do
+        found=$((found + 1))
+        grep -qxF -- "$name" "$2" || fail "$1 $name is described, and there is none"
+    done
+}
+
+# The options that a page describes, each at the beginning of a line.
+described_options() { sed -nE 's/^ +(-., )?(--[a-z-]+)([ ,].*)?$/\2/p' "$scratch/$1"; }
+
 check_sluicectl() {
     local verb option before=$found
     while IFS= read -r verb; do
@@ -62,7 +74,11 @@ check_sluicectl() {
     done < <("$BUILD/app/sluicectl" help --verbs | while IFS= read -r verb; do
         # shellcheck disable=SC2086  # words
         "$BUILD/app/sluicectl" help $verb | sed -n '/^options:/,/^example:/p'
-    done | grep -oE -- '--[a-z-]+' | sort -u)
+    done | grep -oE -- '--[a-z-]+' | sort -u | tee "$scratch/options")
+    "$BUILD/app/sluicectl" help | grep -oE -- '--[a-z-]+' >>"$scratch/options"
+    # not in its help, where it is a verb
+    "$BUILD/app/sluicectl" --version >/dev/null && echo --version >>"$scratch/options"
+    nothing_else "sluicectl.8: option" "$scratch/options" < <(described_options sluicectl.8)
 }
 
 # check_help PROGRAM PAGE: the options that its help has
@@ -70,7 +86,8 @@ check_help() {
     local option before=$found
     while IFS= read -r option; do
         stands "$2" "^ +(-., )?$option( |,|\$)" "option $option"
-    done < <("$BUILD/app/$1" --help | grep -oE -- '--[a-z-]+' | sort -u)
+    done < <("$BUILD/app/$1" --help | grep -oE -- '--[a-z-]+' | sort -u | tee "$scratch/options")
+    nothing_else "$2: option" "$scratch/options" < <(described_options "$2")
     ((found - before > 3)) || fail "$1 --help: only $((found - before)) options"
 }
 
@@ -78,7 +95,7 @@ check_help() {
 check_keys() {
     local section key before=$found
     sed -n 's/^\tBUDGET([^"]*"\([a-z-]*\)".*/\1/p' classifier/budget.h >"$scratch/limits"
-    for section in sluice gateway 'port a' 'qube a' 'forward a' 'allow a' limits timeouts; do
+    for section in sluice gateway qubes 'port a' 'qube a' 'forward a' 'allow a' limits timeouts; do
         printf '[%s]\nnone = 1\n' "$section" >"$scratch/sluice.conf"
         "$BUILD/app/sluiced" --check "$scratch/sluice.conf" 2>&1 |
             sed -n 's/.*: none: .*allowed: //p' | tr -d ' ' | tr ',' '\n' >"$scratch/keys"
@@ -87,12 +104,14 @@ check_keys() {
         awk -v head="[${section/ a/ NAME}]" '
             /^[^ ]/ { on = $0 == head }
             on { print }' "$scratch/sluice.conf.5" >"$scratch/section"
+        nothing_else "key of [$section]" "$scratch/keys" < <(sed -nE 's/^ {7}([a-z0-9-]+)$/\1/p' "$scratch/section")
         # those of [limits] are explained there
         [[ $section != 'qube a' ]] ||
             awk '/^[^ ]/ { on = $0 == "[limits]" } on { print }' "$scratch/sluice.conf.5" \
                 >>"$scratch/section"
         awk -v head="[${section% a}" '
-            /^\[/ { on = $1 == head || $0 == head "]" }
+            { line = $0; sub(/^; /, "", line) }
+            line ~ /^\[/ { split(line, word, " "); on = word[1] == head || line == head "]" }
             on { print }' conf/sluice.conf.example >"$scratch/example"
         while IFS= read -r key; do
             stands section "^ +$key\$" "key $key of [$section]"
