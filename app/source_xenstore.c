@@ -45,6 +45,14 @@
 /* What could not be put in force is tried again, even if nothing of it changes. */
 #define RETRY_LEAST_MS 2000
 #define RETRY_MOST_MS 300000
+/*
+ * A guest can close its end and open it again as often as it likes. After so many lives shorter
+ * than that in a row, each next one has to wait longer.
+ */
+#define LIFE_SHORT_MS 10000
+#define LIVES_SHORT_MAX 3
+#define REST_LEAST_MS 500
+#define REST_MOST_MS 8000
 /* That the control thread is busy with vifs before others have their turn. */
 #define TURN_MS 20
 #define LINK_MESSAGES_MAX 256
@@ -64,7 +72,11 @@ struct attachment {
 	struct xenstore_vif used; /* STAGE_UP: what is in force; STAGE_REFUSED: what was refused */
 	unsigned ifindex;         /* likewise */
 	uint64_t announced;       /* number of the last announcement, 0: none */
+	uint64_t announced_ms;    /* when that was */
 	int write_error;          /* of it */
+	uint64_t up_ms;           /* when it was brought up last */
+	unsigned short_lives;     /* in a row */
+	uint64_t rests_till_ms;   /* not brought up before */
 	uint64_t deadline_ms; /* 0: none. STAGE_WAITS: for the interface. STAGE_UP: for the node.
 				 STAGE_REFUSED: until the next try */
 	uint64_t pause_ms;    /* before that */
@@ -169,6 +181,30 @@ live_put(struct source_xenstore *source, const struct xenstore_vif *vif)
 }
 
 static void
+life_count(struct attachment *attachment)
+{
+	uint64_t now_ms = clock_ms();
+	unsigned over;
+
+	if (now_ms - attachment->up_ms >= LIFE_SHORT_MS)
+		attachment->short_lives = 0;
+	else
+		attachment->short_lives++;
+	if (attachment->short_lives <= LIVES_SHORT_MAX)
+		return;
+	over = RTE_MIN(attachment->short_lives - LIVES_SHORT_MAX - 1, 8u);
+	attachment->rests_till_ms =
+		now_ms + RTE_MIN((uint64_t)REST_LEAST_MS << over, (uint64_t)REST_MOST_MS);
+}
+
+static void
+connected_announce(struct source_xenstore *source, struct attachment *attachment)
+{
+	attachment->announced = xenstore_client_announce(source->client, &attachment->seen, NULL);
+	attachment->announced_ms = clock_ms();
+}
+
+static void
 vif_down(struct source_xenstore *source, struct attachment *attachment, const char *why)
 {
 	struct failure failure;
@@ -178,6 +214,7 @@ vif_down(struct source_xenstore *source, struct attachment *attachment, const ch
 		source->apply_failed = true; /* tick tries again */
 	attachment->stage = STAGE_WAITS;
 	attachment->deadline_ms = 0;
+	life_count(attachment);
 	vif_tell(source, attachment, "detached", why);
 }
 
@@ -210,10 +247,11 @@ vif_up(struct source_xenstore *source, struct attachment *attachment, unsigned i
 		attachment->ifindex = ifindex;
 		attachment->deadline_ms = 0;
 		attachment->pause_ms = 0;
-		attachment->announced =
-			attachment->seen.hotplug == HOTPLUG_CONNECTED
-				? source->announced
-				: xenstore_client_announce(source->client, &attachment->seen, NULL);
+		attachment->up_ms = clock_ms();
+		if (attachment->seen.hotplug == HOTPLUG_CONNECTED)
+			attachment->announced = source->announced;
+		else
+			connected_announce(source, attachment);
 		vif_tell(source, attachment, "attached", NULL);
 		return;
 	} else {
@@ -233,6 +271,16 @@ status_is_lost(const struct source_xenstore *source, const struct attachment *at
 {
 	return attachment->there && attachment->seen.hotplug == HOTPLUG_NONE &&
 	       attachment->write_error == 0 && source->announced >= attachment->announced;
+}
+
+/* `hotplug-status` could not be written: xenstored may have been at a limit. */
+static bool
+status_is_owed(
+	const struct source_xenstore *source, const struct attachment *attachment, uint64_t now_ms)
+{
+	return attachment->there && attachment->seen.hotplug != HOTPLUG_CONNECTED &&
+	       attachment->write_error != 0 && source->announced >= attachment->announced &&
+	       now_ms >= attachment->announced_ms + RETRY_LEAST_MS;
 }
 
 /* Why a vif that is up must go; NULL: it need not. */
@@ -285,6 +333,8 @@ waiting_look(struct source_xenstore *source, struct attachment *attachment, unsi
 		attachment->deadline_ms = 0;
 	} else if (seen->error[0] != '\0') {
 		vif_refuse(source, attachment, ifindex, seen->error);
+	} else if (attachment->rests_till_ms > now_ms) {
+		attachment->deadline_ms = 0; /* look_now is called every second */
 	} else if (ifindex != 0) {
 		vif_up(source, attachment, ifindex);
 	} else if (attachment->deadline_ms == 0) {
@@ -308,9 +358,9 @@ attachment_look(struct source_xenstore *source, struct attachment *attachment, u
 
 		if (why != NULL)
 			vif_down(source, attachment, why);
-		else if (status_is_lost(source, attachment))
-			attachment->announced =
-				xenstore_client_announce(source->client, &attachment->seen, NULL);
+		else if (status_is_lost(source, attachment) ||
+			 status_is_owed(source, attachment, now_ms))
+			connected_announce(source, attachment);
 	} else if (attachment->stage == STAGE_REFUSED &&
 		   (!attachment->there ||
 			   refused_has_changed(source, attachment, ifindex, now_ms))) {

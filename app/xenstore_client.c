@@ -30,6 +30,8 @@
 #define TRANSACTION_TRIES 8
 /* Vifs that are read by themselves; when something happened to more, all are. */
 #define DIRTY_MAX 64
+/* Before what could not be read is tried again. */
+#define UNREAD_MS 50
 #define END_MS 100
 
 struct announcement {
@@ -60,7 +62,7 @@ struct xenstore_client {
 	struct xenstore_seen *vifs; /* XENSTORE_VIFS_MAX of them */
 	bool dirty_all;
 	unsigned dirty_count;
-	struct {
+	struct dirty {
 		unsigned domid, devid;
 	} dirty[DIRTY_MAX];
 };
@@ -285,6 +287,7 @@ seen_put(struct xenstore_client *client, const struct xenstore_vif *vif)
 		seen->write_error = 0;
 	}
 	seen->vif = *vif;
+	seen->found = true;
 }
 
 static void
@@ -302,16 +305,10 @@ seen_drop(struct xenstore_client *client, unsigned domid, unsigned devid)
 }
 
 static void
-dirty_mark(struct xenstore_client *client, const char *path)
+dirty_add(struct xenstore_client *client, unsigned domid, unsigned devid)
 {
-	unsigned domid, devid;
-
 	if (client->dirty_all)
 		return;
-	if (!xenstore_path_parse(path, &domid, &devid)) {
-		client->dirty_all = true;
-		return;
-	}
 	for (unsigned i = 0; i < client->dirty_count; i++)
 		if (client->dirty[i].domid == domid && client->dirty[i].devid == devid)
 			return;
@@ -323,8 +320,23 @@ dirty_mark(struct xenstore_client *client, const char *path)
 	client->dirty[client->dirty_count++].devid = devid;
 }
 
+static void
+dirty_mark(struct xenstore_client *client, const char *path)
+{
+	unsigned domid, devid;
+
+	if (xenstore_path_parse(path, &domid, &devid))
+		dirty_add(client, domid, devid);
+	else
+		client->dirty_all = true;
+}
+
 /* --- the thread: reading --- */
 
+/*
+ * One whose values never stand still while they are read stays as it was, and is read again later:
+ * a guest can have netback write `state` without end, and others must not wait for that.
+ */
 static int
 vif_refresh(struct xenstore_client *client, unsigned domid, unsigned devid)
 {
@@ -332,6 +344,14 @@ vif_refresh(struct xenstore_client *client, unsigned domid, unsigned devid)
 	bool exists;
 	int error = vif_read(client, domid, devid, &vif, &exists);
 
+	if (error == EAGAIN) {
+		struct xenstore_seen *seen = seen_find(client, domid, devid);
+
+		if (seen != NULL)
+			seen->found = true;
+		dirty_add(client, domid, devid);
+		return 0;
+	}
 	if (error != 0)
 		return error;
 	if (exists)
@@ -369,6 +389,20 @@ domain_refresh(struct xenstore_client *client, unsigned domid)
 	return error;
 }
 
+/* Those that were not found are gone. */
+static void
+seen_sweep(struct xenstore_client *client)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < client->count; i++)
+		if (client->vifs[i].found)
+			client->vifs[kept++] = client->vifs[i];
+	if (kept < client->count && client->left_out != 0)
+		client->dirty_all = true;
+	client->count = kept;
+}
+
 static int
 all_refresh(struct xenstore_client *client)
 {
@@ -378,12 +412,15 @@ all_refresh(struct xenstore_client *client)
 
 	if (error != 0)
 		return error;
-	client->count = 0;
+	for (unsigned i = 0; i < client->count; i++)
+		client->vifs[i].found = false;
 	client->left_out = 0;
 	for (unsigned i = 0; i < count && error == 0; i++)
 		if (xenstore_number_parse(names[i], XENSTORE_DOMID_MAX, &domid))
 			error = domain_refresh(client, domid);
 	free(names);
+	if (error == 0)
+		seen_sweep(client);
 	return error;
 }
 
@@ -395,12 +432,15 @@ all_refresh(struct xenstore_client *client)
 static int
 dirty_refresh(struct xenstore_client *client)
 {
+	unsigned count = client->dirty_count;
+	struct dirty dirty[DIRTY_MAX];
 	int error = 0;
 
-	if (!client->dirty_all)
-		for (unsigned i = 0; i < client->dirty_count && error == 0; i++)
-			error = vif_refresh(client, client->dirty[i].domid, client->dirty[i].devid);
+	memcpy(dirty, client->dirty, count * sizeof(dirty[0]));
 	client->dirty_count = 0;
+	if (!client->dirty_all)
+		for (unsigned i = 0; i < count && error == 0; i++)
+			error = vif_refresh(client, dirty[i].domid, dirty[i].devid);
 	if (client->dirty_all && error == 0) {
 		client->dirty_all = false;
 		error = all_refresh(client);
@@ -557,6 +597,7 @@ session_run(struct xenstore_client *client, bool *served)
 	if (!watching)
 		return errno;
 	client->session++;
+	client->count = 0;
 	client->dirty_all = true;
 	while (!atomic_load(&client->over)) {
 		int error = events_take(client);
@@ -572,7 +613,8 @@ session_run(struct xenstore_client *client, bool *served)
 		}
 		if (error != 0 && !error_is_answer(error))
 			return error;
-		client_wait(client, xs_fileno(client->store), LOOK_MS);
+		client_wait(client, xs_fileno(client->store),
+			client->dirty_count > 0 ? UNREAD_MS : LOOK_MS);
 	}
 	return 0;
 }

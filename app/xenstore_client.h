@@ -32,6 +32,7 @@ struct xenstore_view {
 	struct xenstore_seen {
 		struct xenstore_vif vif;
 		int write_error; /* errno of the last announcement about it, 0 */
+		bool found;      /* for the thread */
 	} vifs[];                /* by domid, then devid */
 };
 

@@ -15,6 +15,7 @@ CYCLES=${CYCLES:-12}
 RATE=200 # datagrams of `steady` per second
 STREAM_PORT=7001
 STREAM_PID=
+FLIP_PIDS=()
 MESSAGES=0
 
 # --- who gets through ---------------------------------------------------------------------------
@@ -273,6 +274,57 @@ hang() {
     ok "xenstored hangs, and nobody waits for it"
 }
 
+# flip_start QUBE PER_SECOND STATE...: its backend takes these states in turn, until flip_end.
+flip_start() {
+    rm -f "$WORLD/flip"
+    "$PYTHON" "$WORLD_ROOT/tests/smoke/xenstore_flip.py" "$XENSTORED_RUNDIR/socket" \
+        "$(vif_path "$1")/state" "${@:2}" >"$WORLD/flip" 2>&1 </dev/null &
+    FLIP_PIDS+=("$!")
+    WORLD_PIDS+=("$!")
+    wait_for 5 "states that change" grep -q ready "$WORLD/flip"
+}
+
+flip_end() {
+    kill "${FLIP_PIDS[@]}" || fail "no states change: $(cat "$WORLD/flip")"
+    wait "${FLIP_PIDS[@]}" || true
+    FLIP_PIDS=()
+}
+
+times_attached() { grep -c "vif$1 attached" "$WORLD/sluiced.log" || true; }
+
+# A guest has netback write one state after the other, without end. That is its own business: what
+# becomes of other vifs does not wait for it, and it is not brought up each time.
+states_without_end() {
+    local times
+    vif_attach work 70
+    flip_start work 1000000 4 5 6 2
+    flip_start work 1000000 2 4 5 6
+    flip_start work 1000000 6 2 4 5
+    vif_attach personal 71
+    gets_through personal
+    vif_detach personal
+    vif_unserved personal
+    flip_end
+    xs_write "$(vif_path work)/state" 4
+    wait_for 20 "work is served again" vif_served work
+    gets_through work
+    times=$(times_attached 70.0)
+    flip_start work 10 6 2
+    sleep 6
+    flip_end
+    times=$(($(times_attached 70.0) - times))
+    ((times <= 8)) || fail "a vif that comes and goes was brought up $times times in 6 s"
+    vif_attach personal 72
+    gets_through personal
+    xs_write "$(vif_path work)/state" 4
+    wait_for 20 "work is served again" vif_served work
+    gets_through work
+    vif_destroy personal
+    vif_destroy work
+    vif_unserved work
+    ok "a guest that changes its state without end disturbs nobody"
+}
+
 connected_twice() { (($(grep -c 'xenstore: connected, 0 vifs' "$WORLD/sluiced.log") == 2)); }
 
 # xenstored loses all it knew; the toolstack writes it again. `work` is attached, from above.
@@ -375,6 +427,7 @@ five_come_and_go
 two_with_one_address
 domid_again
 errors
+states_without_end
 hang
 xenstored_dies
 cycles
