@@ -285,6 +285,13 @@ quiet_start(const char *ifname, char *error, size_t error_size)
 	return result;
 }
 
+/* Not merely hard to ask for: what is there must stay deaf. */
+static bool
+interface_is_gone(const char *ifname)
+{
+	return if_nametoindex(ifname) == 0 && errno == ENODEV;
+}
+
 void
 quiet_end(const char *ifname)
 {
@@ -294,7 +301,7 @@ quiet_end(const char *ifname)
 	if (held == NULL || --held->uses != 0)
 		return;
 	held_free(held);
-	if (if_nametoindex(ifname) != 0)
+	if (!interface_is_gone(ifname))
 		return;
 	/* Names of vifs do not come again soon: nothing must be left for each of them. */
 	settings_forget(ifname);
@@ -353,6 +360,25 @@ rules_look(const struct look *look, struct held *held, const char *listing)
 	free(present);
 }
 
+/* Ended while its interface was there, which has gone since: a vif closes before netback removes
+ * it. */
+static void
+ended_forget(void *context, const char *ifname)
+{
+	char error[256];
+	int claim;
+
+	(void)context;
+	if (!name_is_plain(ifname) || quiet_has(ifname) || !interface_is_gone(ifname))
+		return;
+	claim = claim_take(ifname, error, sizeof(error));
+	if (claim < 0)
+		return;
+	settings_forget(ifname);
+	(void)rules_delete(ifname, error, sizeof(error));
+	close(claim);
+}
+
 void
 quiet_look(quiet_told_fn told, void *context)
 {
@@ -373,6 +399,9 @@ quiet_look(quiet_told_fn told, void *context)
 			rules_look(&look, held, listing);
 		(void)settings_quiet(held->ifname, setting_told, &look, error, sizeof(error));
 	}
+	if (listing != NULL)
+		rules_each(listing, ended_forget, NULL);
+	settings_each(ended_forget, NULL);
 	free(listing);
 	(void)addresses_remove(address_ours, address_told, &look);
 }

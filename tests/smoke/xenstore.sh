@@ -101,8 +101,12 @@ attach_and_detach() {
     # as a toolstack does it
     vif_attach work 6
     downloads work
-    vif_detach work
+    # and with an interface that is still there when the port is closed, as netback has it
+    xs_write "$(vif_path work)/online" 0 "$(vif_path work)/state" 5
     vif_unserved work
+    wait_for 5 "the port to be closed" log_has 'port-removed port=vif6.0'
+    vif_detach work
+    wait_for 10 "nothing kept of vif6.0" not test -e "$WORLD/state/deaf/vif6.0"
     # with its interface alone gone
     vif_attach work 7
     vif_interface_remove work
