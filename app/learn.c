@@ -5,41 +5,63 @@
 
 /*
  * The last questions of a flow, kept where TCP connections have their windows: as numbers made of
- * id, type and name.
+ * id, type and name. All of them are too old when the last one is: a flow that is used for a long
+ * time would otherwise keep questions open that nobody waits for any more.
  */
 #define QUESTIONS 7
+/* Who asks has given up, or asked again (stub resolvers: after 5 s). */
+#define ANSWERED_WITHIN_MS 15000
 
 struct questions {
 	uint32_t hash[QUESTIONS]; /* 0: none */
-	uint32_t next;
+	uint32_t next : 4;
+	uint32_t asked_ms : 28; /* the last one; modulo 2^28, three days */
 };
 _Static_assert(sizeof(struct questions) == 2 * sizeof(struct tcp_end), "UDP has no windows");
+_Static_assert(QUESTIONS < 16, "next has four bits");
 
-static void
-question_note(struct flow *flow, uint32_t hash)
+#define ASKED_MASK ((UINT32_C(1) << 28) - 1)
+
+/* The questions of a flow that may be answered yet. */
+static struct questions
+questions_of(const struct flow *flow, uint32_t now_ms)
 {
 	struct questions questions;
 
 	memcpy(&questions, flow->tcp, sizeof(questions));
-	questions.hash[questions.next++ % QUESTIONS] = hash;
+	if (((now_ms - questions.asked_ms) & ASKED_MASK) > ANSWERED_WITHIN_MS)
+		memset(questions.hash, 0, sizeof(questions.hash));
+	return questions;
+}
+
+static void
+question_note(struct flow *flow, uint32_t hash, uint32_t now_ms)
+{
+	struct questions questions = questions_of(flow, now_ms);
+	unsigned at = questions.next % QUESTIONS;
+
+	questions.hash[at] = hash;
+	questions.next = (at + 1) & 15U;
+	questions.asked_ms = now_ms & ASKED_MASK;
 	memcpy(flow->tcp, &questions, sizeof(questions));
 }
 
-/* Whether there was such a question, which is answered now. */
+/* Whether there was such a question, which is answered now, however often it was sent. */
 static bool
-question_take(struct flow *flow, uint32_t hash)
+question_take(struct flow *flow, uint32_t hash, uint32_t now_ms)
 {
-	struct questions questions;
+	struct questions questions = questions_of(flow, now_ms);
+	bool found = false;
 
-	memcpy(&questions, flow->tcp, sizeof(questions));
 	for (unsigned i = 0; i < QUESTIONS; i++) {
 		if (questions.hash[i] != hash)
 			continue;
 		questions.hash[i] = 0;
-		memcpy(flow->tcp, &questions, sizeof(questions));
-		return true;
+		found = true;
 	}
-	return false;
+	if (found)
+		memcpy(flow->tcp, &questions, sizeof(questions));
+	return found;
 }
 
 /* The rules that would learn from a flow; NULL when it is none to a resolver, or nothing is named.
@@ -84,13 +106,16 @@ learn_packet(struct worker *worker, const struct rte_mbuf *mbuf, struct flow *fl
 	if (packet->direction == DIRECTION_ORIGINAL) {
 		if (dns_query_parse(message, length, &answer.question) &&
 			name_index_find(rules->name_index, answer.question.name) != 0)
-			question_note(flow, dns_question_hash(&answer.question));
+			question_note(flow, dns_question_hash(&answer.question), worker->now_ms);
 		return;
 	}
-	if (!dns_answer_parse(message, length, &answer) || answer.count == 0)
+	if (!dns_answer_parse(message, length, &answer))
 		return;
 	id = name_index_find(rules->name_index, answer.question.name);
-	if (id == 0 || !question_take(flow, dns_question_hash(&answer.question)))
+	/* One without addresses ends its question, too: what comes behind it is not for the qube.
+	 */
+	if (id == 0 || !question_take(flow, dns_question_hash(&answer.question), worker->now_ms) ||
+		answer.count == 0)
 		return;
 	names_learn(rules->names, id, answer.family, answer.addresses, answer.count, worker->now_ms,
 		answer.ttl_s * 1000 + policy->timeouts->ms[TIMEOUT_NAME]);

@@ -8,9 +8,14 @@
  *
  * Believed is only what answers a question: it comes from a resolver of the configuration, to a
  * port from which the qube has asked that resolver, with the number and the question of one of the
- * qube's last questions from there. So whoever would make a name his own has to forge what the
- * qube's own resolver would take, too. And it counts for that qube and for names of its rules
- * alone.
+ * qube's last questions from there, letter for letter. The first answer to a question is the only
+ * one, whether it has addresses or not, and it must come soon. So whoever would make a name his own
+ * has to forge what the qube's own resolver would take, too. And it counts for that qube and for
+ * names of its rules alone.
+ *
+ * That keeps others from speaking to a qube that means well. A qube that tells its questions to
+ * somebody beyond the uplink who can send as the resolver gets any address for the names of its own
+ * rules; docs of dsthost say so.
  *
  * DNS over TCP, TLS or HTTPS is not read; what is answered there is found out by our own asking.
  */

@@ -162,13 +162,15 @@ name_equal(struct message *message, size_t a, size_t b)
 	}
 }
 
-/* A name as text, if rules can have it. */
+/* A name as text, if rules can have it. @param spelling out: a number for its capital letters */
 static bool
-name_read(struct message *message, struct cursor *cursor, char text[NAME_TEXT_SIZE])
+name_read(struct message *message, struct cursor *cursor, char text[NAME_TEXT_SIZE],
+	uint32_t *spelling)
 {
 	struct walk walk = walk_begin(cursor->at);
 	size_t used = 0;
 
+	*spelling = 0;
 	for (;;) {
 		const uint8_t *label;
 		int length = walk_label(message, &walk, &label);
@@ -181,8 +183,11 @@ name_read(struct message *message, struct cursor *cursor, char text[NAME_TEXT_SI
 			return false;
 		if (used != 0)
 			text[used++] = '.';
-		for (int i = 0; i < length; i++)
+		for (int i = 0; i < length; i++) {
+			*spelling =
+				*spelling * UINT32_C(0x9e3779b1) + (lower(label[i]) != label[i]);
 			text[used++] = label[i] == '.' ? '\n' : (char)lower(label[i]);
+		}
 	}
 	text[used] = '\0';
 	cursor->at = walk.end;
@@ -204,7 +209,7 @@ question_parse(struct message *message, struct cursor *cursor, struct dns_questi
 		!read_16(message, cursor, &additional))
 		return -1;
 	if ((flags & OPCODE) != 0 || questions != 1 ||
-		!name_read(message, cursor, question->name) ||
+		!name_read(message, cursor, question->name, &question->spelling) ||
 		!read_16(message, cursor, &question->type) || !read_16(message, cursor, &class) ||
 		class != CLASS_IN)
 		return -1;
@@ -346,6 +351,7 @@ dns_question_hash(const struct dns_question *question)
 	hash = (hash ^ question->type) * UINT64_C(0x100000001b3);
 	for (const char *byte = question->name; *byte != '\0'; byte++)
 		hash = (hash ^ (uint8_t)*byte) * UINT64_C(0x100000001b3);
+	hash = (hash ^ question->spelling) * UINT64_C(0x100000001b3);
 	hash ^= hash >> 32;
 	hash *= UINT64_C(0xff51afd7ed558ccd);
 	return (uint32_t)(hash >> 32) | 1;

@@ -25,6 +25,7 @@ struct dns_question {
 	uint16_t id;
 	uint16_t type;             /* enum dns_type, or any other */
 	char name[NAME_TEXT_SIZE]; /* lower case, without a final dot */
+	uint32_t spelling;         /* a number for how it was written: in which case */
 };
 
 /* What became of a question. */
@@ -53,5 +54,8 @@ bool dns_query_parse(const uint8_t *message, size_t length, struct dns_question 
 /** Parse an answer to such a query for A or AAAA. @return whether it is one */
 bool dns_answer_parse(const uint8_t *message, size_t length, struct dns_answer *answer);
 
-/** A number that stands for a question with its id; never 0. */
+/**
+ * A number that stands for a question with its id and spelling; never 0. Resolvers give a question
+ * back as it was written, and some who ask rely on it (draft-vixie-dnsext-dns0x20).
+ */
 uint32_t dns_question_hash(const struct dns_question *question);

@@ -230,8 +230,13 @@ test_query(void)
 	CU_ASSERT_STRING_EQUAL(question.name, "www.example.org");
 	CU_ASSERT_EQUAL(question.type, DNS_TYPE_AAAA);
 	CU_ASSERT_FALSE(parse());
+	/* the same name, and not the same question */
 	begin(RESPONSE, "www.EXAMPLE.org", DNS_TYPE_AAAA, 0);
 	CU_ASSERT_FALSE(dns_query_parse(message, length, &other));
+	CU_ASSERT_TRUE(parse());
+	CU_ASSERT_STRING_EQUAL(answer.question.name, "www.example.org");
+	CU_ASSERT_NOT_EQUAL(dns_question_hash(&question), dns_question_hash(&answer.question));
+	begin(RESPONSE, "WWW.example.org", DNS_TYPE_AAAA, 0);
 	CU_ASSERT_TRUE(parse());
 	CU_ASSERT_EQUAL(dns_question_hash(&question), dns_question_hash(&answer.question));
 	answer.question.id++;

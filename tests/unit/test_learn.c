@@ -225,6 +225,70 @@ test_not_believed(void)
 	talk_end(plane);
 }
 
+/* An answer without addresses is one, too; a question sent twice is answered once. */
+static void
+test_answered(void)
+{
+	static const struct dns_text empty[] = {
+		{.id = 1, .answer = true, .name = "www.example.org"},
+		{.id = 1, .answer = true, .name = "www.example.org", .rcode = 3},
+		{.id = 1, .answer = true, .name = "www.example.org", .rcode = 2},
+	};
+	struct plane *plane = talk_begin(&named);
+
+	for (unsigned i = 0; i < RTE_DIM(empty); i++) {
+		ask(plane, 1, "www.example.org");
+		dns_send(plane, PLANE_UPLINK, PLANE_RESOLVER, 53, PLANE_UPLINK_ADDRESS, 5000,
+			&empty[i]);
+		told(plane, 1, "www.example.org", OTHER_ADDRESS, 30);
+		CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	}
+	ask(plane, 2, "www.example.org");
+	ask(plane, 2, "www.example.org");
+	told(plane, 2, "www.example.org", HOST_ADDRESS, 30);
+	told(plane, 2, "www.example.org", OTHER_ADDRESS, 30);
+	CU_ASSERT_TRUE(connects(plane, HOST_ADDRESS, 443));
+	CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	talk_end(plane);
+}
+
+/* Who writes a name in mixed case to be sure of the answer has it back as he wrote it. */
+static void
+test_case(void)
+{
+	struct plane *plane = talk_begin(&named);
+
+	ask(plane, 1, "wWw.eXample.oRg");
+	told(plane, 1, "www.example.org", OTHER_ADDRESS, 30);
+	CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	told(plane, 1, "wWw.eXample.oRg", HOST_ADDRESS, 30);
+	CU_ASSERT_TRUE(connects(plane, HOST_ADDRESS, 443));
+	talk_end(plane);
+}
+
+/* A question that is never answered is not open for as long as its flow lives. */
+static void
+test_late(void)
+{
+	struct plane *plane = talk_begin(&named);
+
+	ask(plane, 1, "www.example.org");
+	plane_wait(plane, 9000);
+	told(plane, 1, "www.example.org", HOST_ADDRESS, 30);
+	CU_ASSERT_TRUE(connects(plane, HOST_ADDRESS, 443));
+	ask(plane, 2, "www.example.org");
+	plane_wait(plane, 16000);
+	told(plane, 2, "www.example.org", OTHER_ADDRESS, 30);
+	CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	/* nor does a later question open it again */
+	ask(plane, 3, "www.example.org");
+	told(plane, 2, "www.example.org", OTHER_ADDRESS, 30);
+	CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	told(plane, 3, "www.example.org", OTHER_ADDRESS, 30);
+	CU_ASSERT_TRUE(connects(plane, OTHER_ADDRESS, 443));
+	talk_end(plane);
+}
+
 /* Names that no rule has are none of our business, and each qube has its own. */
 static void
 test_whose(void)
@@ -359,6 +423,9 @@ main(void)
 		{"what is learned holds for the next packet", test_learned},
 		{"answers of the resolver itself", test_direct},
 		{"answers that nobody asked for", test_not_believed},
+		{"once answered, with addresses or without", test_answered},
+		{"answers in the case of the question", test_case},
+		{"answers that come too late", test_late},
 		{"names of others", test_whose},
 		{"a name that moves", test_moves},
 		{"refused by name", test_refused_by_name},
