@@ -264,6 +264,26 @@ look(evutil_socket_t fd, short events, void *context)
 
 /* --- what is asked for --- */
 
+/*
+ * Names that rules did not have before may have been asked for already, for another qube or for
+ * rules of before: what was answered is not kept, so it is asked for again.
+ */
+static void
+new_names_ask(const struct name_service *service, const struct policy *policy)
+{
+	for (unsigned i = 0; i < policy->qube_count; i++) {
+		const struct rules *rules = policy->qubes[i].rules;
+		uint32_t from;
+
+		if (rules->names == NULL)
+			continue;
+		from = names_new_from(rules->names);
+		for (unsigned j = 0; j < rules->name_index->count; j++)
+			if (rules->name_index->names[j].id >= from)
+				resolver_ask(service->resolver, rules->name_index->names[j].text);
+	}
+}
+
 void
 name_service_policy(struct name_service *service)
 {
@@ -294,7 +314,9 @@ name_service_policy(struct name_service *service)
 		error = resolver_servers_set(
 			service->resolver, policy->resolver, policy->resolver_count);
 	free(names);
-	if (error != 0)
+	if (error == 0)
+		new_names_ask(service, policy);
+	else
 		event_emit(service->daemon, "name",
 			json_pack("{s:s}", "text",
 				"out of memory: names of rules are not asked for as they should"));

@@ -33,6 +33,7 @@
 struct names {
 	atomic_uint references;
 	uint32_t next_id; /* control thread */
+	uint32_t new_id;  /* the same: names_new_from has told of those below */
 	uint64_t secret;
 	_Atomic uint32_t entered;
 	_Atomic uint8_t passed[BUCKETS];   /* something stands behind it that belongs here */
@@ -77,7 +78,7 @@ names_new(void)
 		return NULL;
 	memset(names, 0, sizeof(*names));
 	atomic_init(&names->references, 1);
-	names->next_id = 1;
+	names->next_id = names->new_id = 1;
 	names->secret = rte_rand();
 	return names;
 }
@@ -101,6 +102,15 @@ uint16_t
 names_number(struct names *names)
 {
 	return names->next_id <= UINT16_MAX ? (uint16_t)names->next_id++ : 0;
+}
+
+uint32_t
+names_new_from(struct names *names)
+{
+	uint32_t from = names->new_id;
+
+	names->new_id = names->next_id;
+	return from;
 }
 
 bool

@@ -57,6 +57,12 @@ void names_unref(struct names *names);
  */
 uint16_t names_number(struct names *names);
 
+/**
+ * From which number on names are new since this was asked last: nothing is known of them here,
+ * whatever other qubes know. Control thread.
+ */
+uint32_t names_new_from(struct names *names);
+
 /** Whether a name can be asked for: labels of 1 to 63 of a-z 0-9 - _, no more than 253 characters.
  */
 bool name_is_sound(const char *text);

@@ -31,11 +31,13 @@ struct question {
 	struct host *host;
 	enum dns_type type;
 	uint64_t due_ms;
+	uint64_t asked_ms; /* the last time; 0: never */
 	uint32_t retry_ms; /* after the next answer without addresses */
 	unsigned failed;
 	bool pending;
 	bool pending_failed; /* counted as one that failed the last time */
 	bool asked;
+	bool unheard; /* nobody said anything while it was waited for */
 };
 
 struct host {
@@ -56,6 +58,8 @@ struct resolver {
 	unsigned host_count;
 	struct host **hosts;              /* by name */
 	unsigned pending, pending_failed; /* of these: of questions that failed the last time */
+	uint64_t heard_ms;                /* when a resolver last said something */
+	bool unheard;                     /* some question may be */
 	struct event *due;                /* a question is */
 	struct event *timeout;            /* of c-ares */
 	/* its sockets: few, as all questions to one resolver share one */
@@ -193,6 +197,24 @@ due_arm(struct resolver *resolver)
 		timer_set(resolver->due, next > now ? next - now : 0);
 }
 
+/* There is an answer: have asked again what nobody said anything to. */
+static void
+resolver_heard(struct resolver *resolver)
+{
+	resolver->heard_ms = now_ms();
+	if (!resolver->unheard)
+		return;
+	resolver->unheard = false;
+	for (unsigned i = 0; i < resolver->host_count; i++)
+		for (unsigned family = 0; family < FAMILIES; family++) {
+			struct question *question = &resolver->hosts[i]->question[family];
+
+			if (question->unheard)
+				question->due_ms = RTE_MIN(question->due_ms, resolver->heard_ms);
+			question->unheard = false;
+		}
+}
+
 static void
 question_failed(struct question *question)
 {
@@ -230,13 +252,18 @@ question_done(void *context, int status, int repeats, unsigned char *bytes, int 
 	struct resolver *resolver = host->resolver;
 	struct dns_answer answer;
 
-	(void)status, (void)repeats;
+	(void)repeats;
 	question->pending = false;
 	host->pending--;
 	resolver->pending--;
 	resolver->pending_failed -= question->pending_failed;
 	if (host->wanted && !resolver->stopping) {
 		question->asked = true;
+		question->unheard =
+			status == ARES_ETIMEOUT && resolver->heard_ms < question->asked_ms;
+		resolver->unheard |= question->unheard;
+		if (bytes != NULL)
+			resolver_heard(resolver);
 		/* c-ares has compared id, question and sender, not what it says. */
 		if (bytes != NULL && length > 0 &&
 			dns_answer_parse(bytes, (size_t)length, &answer) && answer.count != 0 &&
@@ -255,6 +282,7 @@ question_ask(struct question *question)
 	struct host *host = question->host;
 
 	question->pending = true;
+	question->asked_ms = now_ms();
 	question->pending_failed = question->failed != 0;
 	host->pending++;
 	host->resolver->pending++;
@@ -306,7 +334,8 @@ channel_open(struct resolver *resolver)
 	struct ares_options options = {
 		.flags =
 			ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_IGNTC | ARES_FLAG_EDNS,
-		.timeout = TIMEOUT_MS,
+		.timeout = (int)(resolver->setup.timeout_ms != 0 ? resolver->setup.timeout_ms
+								 : TIMEOUT_MS),
 		.tries = TRIES,
 		.udp_port = resolver->setup.port != 0 ? resolver->setup.port : 53,
 		.servers = servers,
@@ -341,6 +370,7 @@ question_begin(struct question *question, uint64_t due_ms)
 	question->due_ms = due_ms;
 	question->retry_ms = RETRY_LEAST_MS;
 	question->failed = 0;
+	question->unheard = false;
 }
 
 int
@@ -453,6 +483,26 @@ no_memory:
 	free(sorted);
 	free(hosts);
 	return -ENOMEM;
+}
+
+void
+resolver_ask(struct resolver *resolver, const char *name)
+{
+	struct host *host = host_find(resolver, name);
+
+	if (host == NULL)
+		return;
+	for (unsigned family = 0; family < FAMILIES; family++) {
+		struct question *question = &host->question[family];
+		uint64_t next_ms = now_ms();
+
+		if (question->asked_ms != 0)
+			next_ms = RTE_MAX(next_ms, question->asked_ms + RESOLVE_LEAST_S * 1000);
+		question->due_ms = RTE_MIN(question->due_ms, next_ms);
+	}
+	/* It finds out by itself what it has to wait for. */
+	if (resolver->channel != NULL)
+		timer_set(resolver->due, 0);
 }
 
 bool

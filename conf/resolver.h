@@ -34,7 +34,8 @@ struct resolver_setup {
 	/* NULL: sockets of the kernel */
 	const struct ares_socket_functions *sockets;
 	void *sockets_context;
-	uint16_t port; /* of the resolvers, host order; 0: 53 */
+	uint16_t port;       /* of the resolvers, host order; 0: 53 */
+	unsigned timeout_ms; /* of one question at first, doubled twice; 0: a second */
 	/* An answer with addresses of a name. */
 	void (*resolved)(void *context, const char *name, const struct dns_answer *answer);
 	void *context;
@@ -60,6 +61,12 @@ int resolver_servers_set(struct resolver *resolver, const rte_be32_t *servers, u
  */
 int resolver_names_set(
 	struct resolver *resolver, const char *const *names, unsigned count, uint32_t least_ms);
+
+/**
+ * Ask for a name now, whenever it would be its turn, but RESOLVE_LEAST_S after the last time at the
+ * earliest: somebody else has it in his rules, too, and knows nothing of it yet.
+ */
+void resolver_ask(struct resolver *resolver, const char *name);
 
 /* How asking for a name goes. */
 struct resolver_state {

@@ -9,6 +9,8 @@ source "$(dirname "$0")/lib.sh"
 
 # what `web` and others may be told to be
 WEB=192.0.2.7 MOVED=192.0.2.8 FRESH=192.0.2.9 LATE=192.0.2.10 ELSEWHERE=192.0.2.11
+# of a name that is not asked for again for an hour
+STEADY=192.0.2.12
 WEB6=2606:4700:7::1
 OTHER_RESOLVER=192.168.50.3
 # seconds that an address lasts beyond its TTL, which is one
@@ -30,7 +32,7 @@ hosts_changed() { kill -s HUP "$(<"$WORLD/dnsmasq.pid")"; }
 resolver_start() {
     local hosts=$1 address=$2 pid=$3
     in_uplink dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --addn-hosts="$hosts" \
-        --local=/test/ --local-ttl=1 --bind-interfaces --listen-address="$address" \
+        --local=/test/ --local-ttl=1 --host-record="steady.test,$STEADY,3600" --bind-interfaces --listen-address="$address" \
         --pid-file="$pid" --log-facility="$WORLD/dnsmasq.log" --user=root
 }
 
@@ -38,7 +40,7 @@ world_up() {
     world_require curl dig dnsmasq
     world_create work personal
     mkdir "$WORLD/www"
-    for address in "$WEB" "$MOVED" "$FRESH" "$LATE" "$ELSEWHERE"; do
+    for address in "$WEB" "$MOVED" "$FRESH" "$LATE" "$ELSEWHERE" "$STEADY"; do
         in_uplink ip address add "$address/32" dev lo
     done
     in_uplink ip address add "$WEB6/128" dev lo
@@ -56,6 +58,7 @@ world_up() {
 		action=accept specialtarget=dns
 		action=accept dsthost=fresh.test proto=tcp dstports=80
 		action=accept dsthost=late.test proto=tcp dstports=80
+		action=accept dsthost=steady.test. proto=tcp dstports=80
 		action=accept proto=icmp
 	RULES
     wait_for 10 "the server" grep -q ready "$WORLD/servers"
@@ -65,16 +68,16 @@ world_up() {
     sluice_start
 }
 
-# reaches ADDRESS: one attempt, which is refused at once or answered
+# reaches ADDRESS [QUBE]: one attempt, which is refused at once or answered
 reaches() {
-    in_qube work "$PYTHON" -c '
+    in_qube "${2:-work}" "$PYTHON" -c '
 import socket, sys
 with socket.create_connection((sys.argv[1], 80), timeout=2) as connection:
     connection.sendall(b"GET /who HTTP/1.0\r\n\r\n")
     sys.exit(b" 200 " not in connection.recv(100))' "$1" 2>/dev/null
 }
 
-reaches_not() { ! reaches "$1"; }
+reaches_not() { ! reaches "$@"; }
 
 check_resolved() {
     wait_for 8 "web.test found out" reaches "$WEB"
@@ -89,6 +92,25 @@ check_resolved() {
     wait_for 3 "an event" grep -q 'event=name.*name=web.test' "$WORLD/sluiced.log"
     wait_for 3 "web.test in QubesDB" publishes web.test "$WEB"
     ok "a name is found out without the qube asking, beside names that cannot be"
+}
+
+# Another qube comes to a name that the resolver has been asked for, and would not be for an hour.
+check_shared() {
+    local sluicectl=("$BUILD/app/sluicectl" --socket "$WORLD/control.sock")
+
+    wait_for 8 "steady.test found out" reaches "$STEADY"
+    reaches_not "$STEADY" personal || fail "a qube gets in by the rules of another one"
+    "${sluicectl[@]}" rules add personal "action=accept dsthost=steady.test proto=tcp dstports=80" \
+        >/dev/null || fail "no rule added"
+    wait_for 3 "steady.test for the other qube" reaches "$STEADY" personal
+    # and a qube whose rules are without it for a while
+    "${sluicectl[@]}" rules delete personal "action=accept dsthost=steady.test proto=tcp dstports=80" \
+        >/dev/null || fail "no rule removed"
+    wait_for 3 "steady.test refused to the other qube" reaches_not "$STEADY" personal
+    "${sluicectl[@]}" rules add personal "action=accept dsthost=steady.test proto=tcp dstports=80" \
+        >/dev/null || fail "no rule added"
+    wait_for 3 "steady.test for the other qube again" reaches "$STEADY" personal
+    ok "a name that another qube has had before is found out at once"
 }
 
 # A connection that stays: what it sends comes back as long as it may.
@@ -173,6 +195,7 @@ check_other_resolver() {
 
 world_up
 check_resolved
+check_shared
 check_moved
 check_learned
 check_late

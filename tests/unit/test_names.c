@@ -243,8 +243,14 @@ test_numbers(void)
 {
 	struct names *names = names_new();
 
-	for (unsigned i = 1; i <= UINT16_MAX; i++)
+	CU_ASSERT_EQUAL(names_new_from(names), 1);
+	for (unsigned i = 1; i <= UINT16_MAX; i++) {
 		CU_ASSERT_EQUAL_FATAL(names_number(names), i);
+		if (i % 1000 == 0)
+			CU_ASSERT_EQUAL(names_new_from(names), i - 999);
+	}
+	CU_ASSERT_EQUAL(names_new_from(names), 65001);
+	CU_ASSERT_EQUAL(names_new_from(names), UINT16_MAX + 1);
 	CU_ASSERT_EQUAL(names_number(names), 0);
 	CU_ASSERT_EQUAL(names_number(names), 0);
 	learn(names, 0, FAMILY_IPV4, 1, 0, LIFE_MS);

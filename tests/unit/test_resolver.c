@@ -34,6 +34,7 @@ static int server;
 static struct event *server_event;
 static uint16_t port;
 static bool forged; /* answers are for another name */
+static unsigned timeout_ms;
 
 /* What was found out. */
 static unsigned found;
@@ -133,7 +134,7 @@ begin(void)
 	struct sockaddr_in address = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(address);
-	struct resolver_setup setup = {.resolved = hear};
+	struct resolver_setup setup = {.resolved = hear, .timeout_ms = timeout_ms};
 	struct resolver *resolver = NULL;
 
 	memset(entries, 0, sizeof(entries));
@@ -280,6 +281,59 @@ test_many(void)
 	end(resolver);
 }
 
+/* Before its time is over, but not twice in a second. */
+static void
+test_asks_now(void)
+{
+	static const char *const names[] = {"a.test"};
+	struct resolver *resolver = begin();
+
+	entries[0] = (struct entry){"a.test", "192.0.2.1", 3600, 0};
+	resolver_names_set(resolver, names, 1, 1000);
+	resolver_ask(resolver, "a.test"); /* nobody to ask */
+	resolver_ask(resolver, "b.test");
+	ask_loopback(resolver);
+	CU_ASSERT_TRUE(run_until(&found, 1, 3000));
+	resolver_ask(resolver, "a.test");
+	resolver_ask(resolver, "a.test");
+	run_ms(300);
+	CU_ASSERT_EQUAL(entries[0].asked, 1);
+	CU_ASSERT_TRUE(run_until(&found, 2, 3000));
+	run_ms(1300);
+	CU_ASSERT_EQUAL(entries[0].asked, 2);
+	end(resolver);
+}
+
+/* A resolver that is back is asked at once what it was asked in vain while it was away. */
+static void
+test_back(void)
+{
+	static const char *const names[] = {"a.test", "b.test"};
+	struct resolver *resolver;
+	struct resolver_state state;
+
+	timeout_ms = 50;
+	resolver = begin();
+	timeout_ms = 0;
+	entries[0] = (struct entry){"a.test", "", 0, 0};
+	entries[1] = (struct entry){"b.test", "192.0.2.2", 3600, 0};
+	resolver_names_set(resolver, names, 1, 1000);
+	ask_loopback(resolver);
+	for (unsigned i = 0; i < 500; i++) {
+		CU_ASSERT_TRUE_FATAL(resolver_state(resolver, "a.test", FAMILY_IPV4, &state));
+		if (state.failed == 3 && state.next_s >= 3)
+			break;
+		run_ms(20);
+	}
+	CU_ASSERT_EQUAL(state.failed, 3);
+	CU_ASSERT_TRUE(state.next_s >= 3);
+	entries[0].address = "192.0.2.1";
+	resolver_names_set(resolver, names, 2, 1000);
+	CU_ASSERT_TRUE(run_until(&found, 2, 1500));
+	CU_ASSERT_EQUAL(entries[1].asked, 1);
+	end(resolver);
+}
+
 int
 main(void)
 {
@@ -288,6 +342,8 @@ main(void)
 		{"asked again by its TTL", test_again},
 		{"answers to other questions", test_forged},
 		{"many that do not answer", test_many},
+		{"asked again at once", test_asks_now},
+		{"a resolver that comes back", test_back},
 	};
 
 	return UNIT_RUN("resolver", tests);
