@@ -147,7 +147,10 @@ dsthost_parse(struct parser *parser, const char *value)
 		return refuse(parser,
 			"dsthost: \"%.*s\" is not a host name; allowed: a-z 0-9 - . _", QUOTE_MAX,
 			value);
-	parser->rule->name = strdup(value);
+	/* A final dot says that the name is whole (RFC 1034 section 3.1), as they all are here. */
+	if (length > 1 && value[length - 1] == '.' && value[length - 2] != '.')
+		length--;
+	parser->rule->name = strndup(value, length);
 	if (parser->rule->name == NULL)
 		return refuse(parser, "dsthost: out of memory");
 	parser->rule->destination = DESTINATION_NAME;

@@ -99,6 +99,8 @@ test_names(void)
 {
 	static const char *const names[] = {"", ".", "..", "a..b", "-", "_dmarc.example.org",
 		"xn--bcher-kva.example", "qubes-os.org", "1.2.3.4"};
+	static const char *const dotted[][2] = {
+		{"qubes-os.org.", "qubes-os.org"}, {"a.", "a"}, {"a..", "a.."}, {"a..b.", "a..b"}};
 	char text[128];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -109,6 +111,16 @@ test_names(void)
 		CU_ASSERT_EQUAL(rule.destination, DESTINATION_NAME);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(rule.name);
 		CU_ASSERT_STRING_EQUAL(rule.name, names[i]);
+		free(rule.name);
+	}
+	/* a dot that ends a name goes */
+	for (size_t i = 0; i < sizeof(dotted) / sizeof(dotted[0]); i++) {
+		struct rule rule;
+
+		snprintf(text, sizeof(text), "action=accept dsthost=%s", dotted[i][0]);
+		rule = good(text, RULE_TREE_IPV4);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(rule.name);
+		CU_ASSERT_STRING_EQUAL(rule.name, dotted[i][1]);
 		free(rule.name);
 	}
 	bad("action=accept dsthost=Example.org", RULE_TREE_IPV4,
