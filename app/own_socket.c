@@ -20,6 +20,8 @@
 #define AGAIN_TIMES 10
 /* No question is longer: a header, a name, type and class, and what EDNS adds. */
 #define QUERY_MAX 512
+/* Answers that are passed on before others have their turn: workers may bring them as fast. */
+#define ANSWERS_AT_ONCE 16
 
 struct own_sockets {
 	struct daemon *daemon;
@@ -269,7 +271,10 @@ answers_ready(evutil_socket_t fd, short events, void *context)
 	struct own_answer *answer;
 
 	(void)fd, (void)events;
-	while ((answer = own_udp_next(own)) != NULL) {
+	for (unsigned taken = 0; taken < ANSWERS_AT_ONCE; taken++) {
+		answer = own_udp_next(own);
+		if (answer == NULL)
+			return;
 		for (unsigned i = 0; i < OWN_SOCKETS; i++) {
 			const struct own_socket *socket = &sockets->socket[i];
 			ssize_t sent;
@@ -282,6 +287,7 @@ answers_ready(evutil_socket_t fd, short events, void *context)
 		}
 		own_udp_done(own, answer);
 	}
+	own_udp_later(own);
 }
 
 int

@@ -51,6 +51,8 @@ void own_udp_close(struct dataplane *dataplane, unsigned socket);
 /** The next answer; NULL if there is none. Goes back with own_udp_done. */
 struct own_answer *own_udp_next(struct own_udp *own);
 void own_udp_done(struct own_udp *own, struct own_answer *answer);
+/** Not all answers were taken: the descriptor is to be readable again. */
+void own_udp_later(struct own_udp *own);
 
 /**
  * Send a datagram from a socket. By a worker, between two bursts.
