@@ -3,6 +3,8 @@
 
 #include <rte_udp.h>
 
+#include "app/offload.h"
+
 /*
  * The last questions of a flow, kept where TCP connections have their windows: as numbers made of
  * id, type and name. All of them are too old when the last one is: a flow that is used for a long
@@ -112,6 +114,9 @@ learn_packet(struct worker *worker, const struct rte_mbuf *mbuf, struct flow *fl
 	if (!dns_answer_parse(message, length, &answer))
 		return;
 	id = name_index_find(rules->name_index, answer.question.name);
+	/* What was spoilt on its way is no answer: the qube will not take it, either. */
+	if (id == 0 || !offload_udp_right(mbuf))
+		return;
 	/* One without addresses ends its question, too: what comes behind it is not for the qube.
 	 */
 	if (id == 0 || !question_take(flow, dns_question_hash(&answer.question), worker->now_ms) ||

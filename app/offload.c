@@ -73,6 +73,41 @@ offload_checksum(struct rte_mbuf *mbuf)
 		mbuf, packet, checksum_mbuf(mbuf, packet->l4_offset, length - packet->l4_offset));
 }
 
+bool
+offload_udp_right(const struct rte_mbuf *mbuf)
+{
+	const struct packet *packet = packet_of((struct rte_mbuf *)(uintptr_t)mbuf);
+	const struct tuple *tuple = &packet->tuple;
+	uint32_t length = RTE_MIN(packet->frame_length, mbuf->pkt_len);
+	struct rte_udp_hdr copy;
+	const struct rte_udp_hdr *udp;
+	uint32_t sum, datagram;
+
+	switch (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) {
+	case RTE_MBUF_F_RX_L4_CKSUM_NONE:
+	case RTE_MBUF_F_RX_L4_CKSUM_GOOD:
+		return true;
+	case RTE_MBUF_F_RX_L4_CKSUM_BAD:
+		return false;
+	default:
+		break;
+	}
+	udp = length > packet->l4_offset
+		      ? rte_pktmbuf_read(mbuf, packet->l4_offset, sizeof(copy), &copy)
+		      : NULL;
+	if (udp == NULL)
+		return false;
+	if (udp->dgram_cksum == 0)
+		return true;
+	datagram = rte_be_to_cpu_16(udp->dgram_len);
+	if (datagram < sizeof(*udp) || datagram > length - packet->l4_offset)
+		return false;
+	sum = checksum_mbuf(mbuf, packet->l4_offset, datagram) + RTE_BE16(IPPROTO_UDP) +
+	      udp->dgram_len + (tuple->source.v4 & 0xffff) + (tuple->source.v4 >> 16) +
+	      (tuple->destination.v4 & 0xffff) + (tuple->destination.v4 >> 16);
+	return fold(sum) == 0xffff;
+}
+
 static int
 append_copy(struct rte_mbuf *to, struct rte_mempool *pool, struct cursor *from, uint32_t length)
 {

@@ -13,6 +13,12 @@
 void offload_checksum(struct rte_mbuf *mbuf);
 
 /**
+ * Whether the checksum of an IPv4 UDP datagram that is not rewritten yet is right, for what is read
+ * on its way (RFC 1122 section 4.1.3.4); none, and one that is not complete yet, are right, too.
+ */
+bool offload_udp_right(const struct rte_mbuf *mbuf);
+
+/**
  * Cut a frame with RTE_MBUF_F_RX_LRO into frames of `tso_segsz` bytes of TCP (or UDP) payload
  * each, IPv4 and IPv6, with lengths, IP ids, sequence numbers, flags and checksums as RFC 9293
  * demands (FIN and PSH only on the last, CWR only on the first).

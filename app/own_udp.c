@@ -11,6 +11,8 @@
 #include <rte_random.h>
 #include <rte_udp.h>
 
+#include "app/offload.h"
+
 #define OWN_TTL 64
 /* External ports that are tried. */
 #define OPEN_TRIES 16
@@ -232,7 +234,8 @@ answer_copy(struct own_udp *own, const struct rte_mbuf *mbuf, unsigned socket)
 	uint64_t one = 1;
 	void *room;
 
-	if (length == 0 || length > OWN_DATAGRAM_MAX || rte_ring_dequeue(own->free, &room) != 0)
+	if (length == 0 || length > OWN_DATAGRAM_MAX || !offload_udp_right(mbuf) ||
+		rte_ring_dequeue(own->free, &room) != 0)
 		return;
 	answer = room;
 	answer->socket = socket;

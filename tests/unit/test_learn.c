@@ -30,7 +30,8 @@ struct dns_text {
 	const char *address; /* of the answer; NULL: none */
 	uint32_t ttl_s;
 	uint8_t rcode;
-	unsigned type; /* 0: A */
+	unsigned type;     /* 0: A */
+	uint16_t checksum; /* 0: none */
 };
 
 static uint16_t
@@ -97,6 +98,8 @@ dns_send(struct plane *plane, uint16_t port, const char *source, uint16_t source
 
 	frame_build(&talk_frame, &spec);
 	memcpy(talk_frame.bytes + talk_frame.length - length, payload, length);
+	if (text->checksum != 0)
+		put16(talk_frame.bytes + talk_frame.length - length - 2, text->checksum);
 	plane_send(plane, port, &talk_frame);
 	plane_forget(plane);
 }
@@ -249,6 +252,30 @@ test_answered(void)
 	told(plane, 2, "www.example.org", OTHER_ADDRESS, 30);
 	CU_ASSERT_TRUE(connects(plane, HOST_ADDRESS, 443));
 	CU_ASSERT_FALSE(connects(plane, OTHER_ADDRESS, 443));
+	talk_end(plane);
+}
+
+/* What the qube will throw away is not learned: every checksum but one is wrong. */
+static void
+test_checksum(void)
+{
+	struct plane *plane = talk_begin(&named);
+	struct dns_text text = {.id = 1,
+		.answer = true,
+		.name = "www.example.org",
+		.address = HOST_ADDRESS,
+		.ttl_s = 30};
+	unsigned right = 0;
+
+	for (uint32_t checksum = 1; checksum <= UINT16_MAX; checksum++) {
+		text.checksum = (uint16_t)checksum;
+		ask(plane, 1, "www.example.org");
+		dns_send(
+			plane, PLANE_UPLINK, PLANE_RESOLVER, 53, PLANE_UPLINK_ADDRESS, 5000, &text);
+		right += plane->dataplane->workers[0]->counters.names_learned != right;
+	}
+	CU_ASSERT_EQUAL(right, 1);
+	CU_ASSERT_TRUE(connects(plane, HOST_ADDRESS, 443));
 	talk_end(plane);
 }
 
@@ -424,6 +451,7 @@ main(void)
 		{"answers of the resolver itself", test_direct},
 		{"answers that nobody asked for", test_not_believed},
 		{"once answered, with addresses or without", test_answered},
+		{"answers that were spoilt", test_checksum},
 		{"answers in the case of the question", test_case},
 		{"answers that come too late", test_late},
 		{"names of others", test_whose},

@@ -101,9 +101,17 @@ test_asks(void)
 	answer(plane, PLANE_RESOLVER, 53, (uint16_t)(port ^ 1));
 	CU_ASSERT_PTR_NULL(own_udp_next(own));
 	talk_expect_drop(plane, REASON_NO_FLOW, 3);
+	/* spoilt on its way: it is for us, and nothing comes of it */
+	answer(plane, PLANE_RESOLVER, 53, port);
+	got = own_udp_next(own);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(got);
+	own_udp_done(own, got);
+	talk_frame.bytes[talk_frame.length - 1] ^= 1;
+	plane_send(plane, PLANE_UPLINK, &talk_frame);
+	CU_ASSERT_PTR_NULL(own_udp_next(own));
 	answer(plane, PLANE_RESOLVER, 53, port);
 	talk_expect_drop(plane, REASON_NO_FLOW, 3);
-	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.verdicts[VERDICT_LOCAL], 1);
+	CU_ASSERT_EQUAL(plane->dataplane->workers[0]->counters.verdicts[VERDICT_LOCAL], 3);
 	got = own_udp_next(own);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(got);
 	CU_ASSERT_EQUAL(got->socket, (unsigned)socket);
