@@ -73,7 +73,9 @@ learning_rules(const struct policy *policy, const struct flow *flow)
 {
 	const struct rules *rules;
 
-	if ((flow->flags & (FLOW_INBOUND | FLOW_IPV6)) != 0 || flow->qube >= policy->qube_count)
+	/* A resolver lies beyond the uplink, whoever else has its address. */
+	if ((flow->flags & (FLOW_INBOUND | FLOW_IPV6)) != 0 || flow->qube >= policy->qube_count ||
+		flow->way[DIRECTION_ORIGINAL].port != policy->uplink)
 		return NULL;
 	rules = policy->qubes[flow->qube].rules;
 	if (rules->names == NULL)

@@ -337,6 +337,37 @@ test_whose(void)
 	talk_end(plane);
 }
 
+/* A qube that came to have a resolver's address is no resolver for the others. */
+static void
+test_qube_answers(void)
+{
+	static const struct plane_options options = {
+		.rules = "policy=drop\n"
+			 "action=accept dst4=" PLANE_PERSONAL_ADDRESS "/32 proto=udp\n"
+			 "action=accept dsthost=www.example.org proto=tcp dstports=443-443\n",
+		.more = "[allow dns]\nfrom = work\nto = personal\nproto = udp\ndstports = 53\n",
+		.automatic = true,
+	};
+	struct plane *plane = talk_begin(&options);
+	/* which sluice.conf cannot say; what comes from elsewhere may */
+	struct policy *policy = (struct policy *)(uintptr_t)atomic_load(&plane->dataplane->policy);
+	union address resolver;
+	enum family family;
+
+	address_parse(PLANE_PERSONAL_ADDRESS, &family, &resolver);
+	policy->resolver[0] = resolver.v4;
+	dns_send(plane, PLANE_WORK, PLANE_WORK_ADDRESS, 5000, PLANE_PERSONAL_ADDRESS, 53,
+		&(struct dns_text){.id = 1, .name = "www.example.org"});
+	dns_send(plane, PLANE_PERSONAL, PLANE_PERSONAL_ADDRESS, 53, PLANE_WORK_ADDRESS, 5000,
+		&(struct dns_text){.id = 1,
+			.answer = true,
+			.name = "www.example.org",
+			.address = HOST_ADDRESS,
+			.ttl_s = 30});
+	CU_ASSERT_FALSE(connects(plane, HOST_ADDRESS, 443));
+	talk_end(plane);
+}
+
 /* A name that moves: the old address lasts its time, and open connections last. */
 static void
 test_moves(void)
@@ -455,6 +486,7 @@ main(void)
 		{"answers in the case of the question", test_case},
 		{"answers that come too late", test_late},
 		{"names of others", test_whose},
+		{"a qube in place of a resolver", test_qube_answers},
 		{"a name that moves", test_moves},
 		{"refused by name", test_refused_by_name},
 		{"several workers", test_workers},
