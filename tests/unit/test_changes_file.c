@@ -934,6 +934,7 @@ test_lines(void)
 		unsigned line;
 		const char *reason;
 	} rows[] = {
+		{"", 1, "nothing stands above the last line"},
 		{"{}\n", 1, "is not the first line of a file of changes"},
 		{"{\"file\":\"sluice changes\",\"version\":3}\n", 1,
 			"has version 3, and this sluiced knows 1 to 2"},
