@@ -656,6 +656,7 @@ fault_try(bool append, unsigned first, unsigned count, unsigned *refusals)
 		/* without a journal, changes go into a base */
 		changes_file_close(file, NOW_S, &report);
 		unlink(journal_path);
+		changes_free(empty);
 		file = opened(&empty);
 	}
 	said[0] = '\0';
