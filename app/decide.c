@@ -123,7 +123,7 @@ translation_holds(const struct policy *policy, const struct target *target,
 	const struct tuple *original, const struct tuple *reply)
 {
 	enum family family = original->family;
-	const struct policy_port *uplink = &policy->ports[policy->uplink];
+	const struct policy_port *uplink = policy_port_at(policy, policy->uplink);
 
 	if (!address_equal(&reply->source, &target->address) || reply->source_port != target->port)
 		return false;

@@ -56,6 +56,7 @@ line_read(const char *path, char *line, size_t size)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t length;
 
+	line[0] = '\0';
 	if (fd < 0)
 		return -errno;
 	length = read(fd, line, size - 1);

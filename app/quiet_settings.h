@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 /** Where to note what settings were before; without it nothing is noted. */
-void settings_keep_in(const char *state_dir);
+void settings_keep_in(const char *directory);
 
 /**
  * Note what the settings of an interface are, unless that was noted before. That it cannot be is

@@ -409,7 +409,7 @@ ticked(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	source->follows = follows;
 	interface_follow(source);
-	if (!follows)
+	if (!follows || uplink == NULL)
 		return;
 	if (source->place_count == 0 || strcmp(uplink->resolv_conf, source->resolv_conf) != 0)
 		places_fill(source);

@@ -109,19 +109,23 @@ dhcpv6_message(bool from_host, const struct rte_mbuf *mbuf, const struct packet 
 	const rte_be32_t *head = payload(mbuf, packet->payload_offset, sizeof(*head));
 	struct configuring_message message = {.protocol = CONFIGURING_DHCPV6};
 	uint32_t word;
+	bool passes;
 
 	if (head == NULL || !is_link_local(&tuple->source))
 		return message;
 	memcpy(&word, head, sizeof(word));
 	word = rte_be_to_cpu_32(word); /* type, and 24 bits of number */
 	message.id = word & 0xffffff;
-	if (from_host && tuple->source_port == DHCPV6_CLIENT &&
-		tuple->destination_port == DHCPV6_SERVER &&
-		address_equal(&tuple->destination, &all_dhcp))
-		message.kind = CONFIGURING_PASS;
-	else if (!from_host && tuple->source_port == DHCPV6_SERVER &&
-		 tuple->destination_port == DHCPV6_CLIENT && is_link_local(&tuple->destination) &&
-		 (word >> 24 == DHCPV6_ADVERTISE || word >> 24 == DHCPV6_REPLY))
+	if (from_host)
+		passes = tuple->source_port == DHCPV6_CLIENT &&
+			 tuple->destination_port == DHCPV6_SERVER &&
+			 address_equal(&tuple->destination, &all_dhcp);
+	else
+		passes = tuple->source_port == DHCPV6_SERVER &&
+			 tuple->destination_port == DHCPV6_CLIENT &&
+			 is_link_local(&tuple->destination) &&
+			 (word >> 24 == DHCPV6_ADVERTISE || word >> 24 == DHCPV6_REPLY);
+	if (passes)
 		message.kind = CONFIGURING_PASS;
 	return message;
 }

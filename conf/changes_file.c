@@ -395,6 +395,10 @@ end_check(struct changes_reader *reader, const char *text, size_t length)
 	}
 	last = memrchr(text, '\n', length - 1);
 	last = last != NULL ? last + 1 : text;
+	if (last == text) {
+		changes_damaged(reader, "nothing stands above the last line");
+		return 0;
+	}
 	if (sscanf(last, "{\"lines\":%u,\"checksum\":\"%16llx\"}", &promised, &sum) != 2) {
 		changes_damaged(reader, "the last line, with the checksum, is missing");
 		return 0;

@@ -130,6 +130,7 @@ qube_add(struct compose *compose, enum family family, const union address *addre
 			qube->name, compose->file->path);
 		return NULL;
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): conf_begin has made the array */
 	qube->storage = STORAGE_BORROWED;
 	qube->state = RULES_NONE;
 	qube->limits = conf->limits;

@@ -36,8 +36,10 @@ static const struct policy_port *
 port_before(const struct build *build, const struct conf_port *from, const char *identity)
 {
 	uint16_t index = name_table_find(&build->ports_before, from->name);
-	const struct policy_port *port = index != PORT_NONE ? &build->previous->ports[index] : NULL;
+	const struct policy_port *port = NULL;
 
+	if (index != PORT_NONE && build->previous != NULL)
+		port = &build->previous->ports[index];
 	return port != NULL && port->role == from->role && port->identity != NULL &&
 			       strcmp(port->identity, identity) == 0
 		       ? port

@@ -142,7 +142,7 @@ main(void)
 			/* so that whoever reads further is caught */
 			exact = malloc(values[key].length + 1);
 			if (exact == NULL)
-				return EXIT_FAILURE;
+				exit(EXIT_FAILURE);
 			memcpy(exact, value, values[key].length);
 			exact[values[key].length] = '\0';
 			values[key].text = exact;

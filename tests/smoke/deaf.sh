@@ -145,7 +145,7 @@ main() {
     sluice_start
     kernel_temptation
     uplink_capture
-    sluice_stop SEGV 2>/dev/null && fail "sluiced survived SIGSEGV"
+    sluice_stop ABRT 2>/dev/null && fail "sluiced survived SIGABRT"
     uplink_silent "after a crash"
     sluice_start
 

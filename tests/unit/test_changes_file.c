@@ -656,6 +656,7 @@ fault_try(bool append, unsigned first, unsigned count, unsigned *refusals)
 		/* without a journal, changes go into a base */
 		changes_file_close(file, NOW_S, &report);
 		unlink(journal_path);
+		changes_free(empty);
 		file = opened(&empty);
 	}
 	said[0] = '\0';
@@ -934,6 +935,7 @@ test_lines(void)
 		unsigned line;
 		const char *reason;
 	} rows[] = {
+		{"", 1, "nothing stands above the last line"},
 		{"{}\n", 1, "is not the first line of a file of changes"},
 		{"{\"file\":\"sluice changes\",\"version\":3}\n", 1,
 			"has version 3, and this sluiced knows 1 to 2"},
