@@ -183,10 +183,7 @@ method_QUBES(struct control_request *request, const json_t *params)
 static const char *
 device_text(const struct conf_port *port, char *text, size_t size)
 {
-	static const char *const kinds[] = {
-		[DEVICE_KERNEL] = "kernel", [DEVICE_PCI] = "pci", [DEVICE_DPDK] = "dpdk"};
-
-	snprintf(text, size, "%s:%s", kinds[port->device], port->argument);
+	snprintf(text, size, "%s:%s", device_kinds[port->device], port->argument);
 	return text;
 }
 

@@ -154,17 +154,13 @@ gateway_keep(json_t *sections, const struct conf *conf)
 static void
 port_keep(json_t *sections, const struct conf_port *port)
 {
-	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
-		[DEVICE_PCI] = "pci",
-		[DEVICE_DPDK] = "dpdk",
-		[DEVICE_TAP] = "tap"};
 	static const char *const address_keys[] = {"address", "address6"};
 	static const char *const gateway_keys[] = {"gateway", "gateway6"};
 	json_t *fields = json_object();
 	char text[ADDRESS_TEXT_SIZE];
 
-	json_object_set_new(
-		fields, "device", json_sprintf("%s:%s", kinds[port->device], port->argument));
+	json_object_set_new(fields, "device",
+		json_sprintf("%s:%s", device_kinds[port->device], port->argument));
 	set_text(fields, "role", role_names[port->role]);
 	set_text(fields, "qube", port->qube);
 	for (enum family family = 0; family < FAMILIES; family++) {

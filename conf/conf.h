@@ -66,8 +66,8 @@ enum seccomp_mode {
 	SECCOMP_OFF,
 };
 
-/* Their values in the file. */
-extern const char *const idle_modes[], *const seccomp_modes[];
+/* Their values in the file; of a device, what stands before the colon. */
+extern const char *const device_kinds[], *const idle_modes[], *const seccomp_modes[];
 
 /* Where the addresses, gateways and resolvers of the uplink come from. */
 enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };

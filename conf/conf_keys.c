@@ -103,6 +103,10 @@ workers_parse(const struct key *key, void *object, const char *text, char *reaso
 	return number_parse(key, object, text, reason);
 }
 
+const char *const device_kinds[] = {[DEVICE_KERNEL] = "kernel",
+	[DEVICE_PCI] = "pci",
+	[DEVICE_DPDK] = "dpdk",
+	[DEVICE_TAP] = "tap"};
 const char *const idle_modes[] = {[IDLE_ADAPTIVE] = "adaptive", [IDLE_SPIN] = "spin"};
 const char *const seccomp_modes[] = {
 	[SECCOMP_KILL] = "kill", [SECCOMP_LOG] = "log", [SECCOMP_OFF] = "off"};

@@ -18,12 +18,7 @@
 static int
 identity_text(const struct conf_port *port, char **text)
 {
-	static const char *const kinds[] = {[DEVICE_KERNEL] = "kernel",
-		[DEVICE_PCI] = "pci",
-		[DEVICE_DPDK] = "dpdk",
-		[DEVICE_TAP] = "tap"};
-
-	if (asprintf(text, "%s:%s %s", kinds[port->device],
+	if (asprintf(text, "%s:%s %s", device_kinds[port->device],
 		    port->argument != NULL ? port->argument : "",
 		    port->role != ROLE_UPLINK ? port->qube : "") >= 0)
 		return 0;

@@ -28,6 +28,7 @@ patterns=("$@")
 # sanitizers find goes into files, for no test reads all that its programs say, or their exit status.
 reports=$logs/sanitizer
 [[ $reports == /* ]] || reports=$PWD/$reports
+export SANITIZER_REPORTS=$reports
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:detect_stack_use_after_return=1:log_path=$reports}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1:log_path=$reports}
 

@@ -74,6 +74,12 @@ uplink_addresses() {
 print(*next(p["addresses"] for p in json.load(sys.stdin)["ports"] if p["role"] == "uplink"))'
 }
 
+host_device() {
+    "$PYTHON" "$WORLD_ROOT/tests/smoke/rpc.py" "$WORLD/control.sock" status |
+        "$PYTHON" -c 'import json, sys
+print(next(p["device"] for p in json.load(sys.stdin)["ports"] if p["role"] == "host"))'
+}
+
 uplink_is() { [[ $(uplink_addresses) == "$1"* ]]; }
 
 uplink_has_no_ipv4() { [[ $(uplink_addresses) != *.* ]]; }
@@ -121,6 +127,7 @@ ok "without an address nothing gets out, and qubes hear that there is no route"
 client_start
 wait_for 15 "a lease" uplink_is "$FIRST.77"
 ok "the host's DHCP client has a lease, and the uplink its address"
+[[ $(host_device) == "tap:$TAP" ]] || fail "status calls the host's port $(host_device)"
 wait_for 10 "the resolver" in_qube work dig +time=1 +tries=1 +short @"${VIRTUAL_DNS[0]}" where.test
 [[ $(in_qube work dig +time=2 +short @"${VIRTUAL_DNS[0]}" where.test) == "$FIRST.1" ]] ||
     fail "the virtual resolver is not the one of the lease"

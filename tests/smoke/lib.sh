@@ -180,7 +180,15 @@ world_destroy() {
     [[ ${#WORLD_PIDS[@]} -eq 0 ]] || kill -CONT "${WORLD_PIDS[@]}" 2>/dev/null || true
     namespaces_remove "$WORLD_NAME"
     [[ ${#WORLD_PIDS[@]} -eq 0 ]] || wait "${WORLD_PIDS[@]}" 2>/dev/null || true
+    undefined_keep
     rm -rf "$WORLD"
+}
+
+# Have tests/run.sh see what was undefined: that sanitizer writes to stderr, wherever reports should go.
+undefined_keep() {
+    [[ -n ${SANITIZER_REPORTS:-} ]] || return 0
+    ! grep -qs 'runtime error: ' "$WORLD"/*.log ||
+        grep -hs -A 20 'runtime error: ' "$WORLD"/*.log >>"$SANITIZER_REPORTS.world"
 }
 
 # Take away what an earlier run left that was killed before it could clean up.
@@ -266,6 +274,7 @@ sluice_configure() {
 
 sluice_start() {
     [[ -e $WORLD/sluice.conf ]] || sluice_configure
+    undefined_keep
     : >"$WORLD/sluiced.log"
     # not by in_firewall: the pid must be that of sluiced, not of a shell around it
     ip netns exec "$WORLD_NAME-fw" "$BUILD/app/sluiced" --config "$WORLD/sluice.conf" \
