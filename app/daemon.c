@@ -28,6 +28,7 @@
 #include "app/name_service.h"
 #include "app/port_change.h"
 #include "app/settings.h"
+#include "app/source_host.h"
 #include "app/telemetry.h"
 #include "app/uplink_change.h"
 #include "conf/changes_file.h"
@@ -446,6 +447,7 @@ daemon_reload(evutil_socket_t number, short events, void *context)
 	conf_free(daemon->file);
 	daemon->conf = conf;
 	daemon->file = file;
+	source_host_refresh(daemon);
 	changes_warn(daemon->changes, conf, daemon_now(), &log_report);
 	daemon_expiry_arm(daemon);
 	policy = daemon_policy(daemon);

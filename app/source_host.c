@@ -8,6 +8,9 @@
  * were lost cost nothing that way. Once a second there is a look besides, at what nobody tells: the
  * uplink's link, and a resolv.conf behind links or in a directory that is not there yet.
  *
+ * With `settings = uplink` of the host port it is the other way round: the interface is given what
+ * the uplink has, and it is put right when somebody else changes it.
+ *
  * Settings that cannot be in force, such as an address that is also a qube's, leave the uplink
  * without any: with the ones before it would speak as somebody it is no more.
  */
@@ -28,6 +31,7 @@
 
 #include "app/daemon.h"
 #include "app/event.h"
+#include "app/host_interface.h"
 #include "app/log.h"
 #include "app/port_tap.h"
 #include "app/uplink_change.h"
@@ -38,6 +42,8 @@
 #define SETTLE_MS 50 /* a change comes in several messages */
 #define SETTLE_MOST_MS 500
 #define TICK_S 1
+/* Somebody who has other plans for the interface is not answered more often. */
+#define PUT_LEAST_MS 1000
 
 /* Where resolvers stand, best first: systemd-resolved's own list names no stub of its own. */
 static const char *const usual_places[] = {
@@ -69,6 +75,15 @@ struct source_host {
 	uint8_t mac[6];
 	uint16_t mtu;
 	bool linked;
+	/* what the interface was given, for settings = uplink */
+	struct live_uplink given;
+	uint64_t given_ms; /* when something had to be changed there */
+	bool owed;         /* with the next tick */
+	char put_error[256];
+	unsigned written_count;
+	rte_be32_t written[RESOLVERS_MAX];
+	char written_to[sizeof(((struct conf_port *)0)->resolv_conf)];
+	int write_error;
 };
 
 /* Reading. */
@@ -256,6 +271,11 @@ interface_follow(struct source_host *source)
 	bool linked;
 	int error;
 
+	/* One that comes back is as new as any other. */
+	if (host == NULL) {
+		memset(source->mac, 0, sizeof(source->mac));
+		source->linked = true;
+	}
 	if (host == NULL || uplink == NULL)
 		return;
 	if (memcmp(source->mac, uplink->mac, sizeof(source->mac)) != 0 ||
@@ -276,7 +296,7 @@ interface_follow(struct source_host *source)
 	port_tap_carrier(host, linked);
 }
 
-/* Being told. */
+/* Giving it what the uplink has. */
 
 static uint64_t
 clock_ms(void)
@@ -287,6 +307,87 @@ clock_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void
+addresses_put(struct source_host *source, const struct port *host, const struct live_uplink *wanted)
+{
+	bool news = memcmp(wanted, &source->given, sizeof(*wanted)) != 0;
+	uint64_t now_ms = clock_ms();
+	char error[sizeof(source->put_error)] = "";
+	int changed;
+
+	source->owed = !news && source->given_ms != 0 && now_ms - source->given_ms < PUT_LEAST_MS;
+	if (source->owed)
+		return;
+	changed = host_interface_put(port_tap_name(host), wanted, error, sizeof(error));
+	source->given = *wanted;
+	if (changed > 0)
+		source->given_ms = now_ms;
+	/* It is tried again, and told when it is another reason. */
+	source->owed = changed < 0;
+	if (changed < 0 && strcmp(error, source->put_error) != 0)
+		log_line("port %s: %s: %s", host->name, port_tap_name(host), error);
+	else if (changed > 0)
+		log_line("port %s: %s has the settings of the uplink", host->name,
+			port_tap_name(host));
+	snprintf(source->put_error, sizeof(source->put_error), "%s", error);
+}
+
+/* The resolvers that our own kernel uses: as a qube, the virtual ones, if there are any. */
+static void
+resolvers_put(struct source_host *source, const struct conf_port *uplink, const char *path)
+{
+	const struct conf *conf = source->daemon->conf;
+	const rte_be32_t *list = uplink->resolver;
+	unsigned count = uplink->resolver_count;
+	int error;
+
+	if (conf->virtual_dns_count != 0) {
+		list = conf->virtual_dns;
+		count = conf->virtual_dns_count;
+	}
+	if (path[0] == '\0' || (source->write_error == 0 && strcmp(path, source->written_to) == 0 &&
+				       count == source->written_count &&
+				       memcmp(list, source->written, count * sizeof(*list)) == 0))
+		return;
+	error = resolv_conf_write(path, list, count);
+	if (error != 0 && error != source->write_error)
+		log_line("%s: cannot be written: %s", path, strerror(-error));
+	source->write_error = error;
+	source->owed |= error != 0;
+	source->written_count = count;
+	memcpy(source->written, list, count * sizeof(*list));
+	snprintf(source->written_to, sizeof(source->written_to), "%s", path);
+}
+
+static void
+settings_put(struct source_host *source)
+{
+	const struct conf *conf = source->daemon->conf;
+	const struct conf_port *uplink = port_of_role(conf, ROLE_UPLINK);
+	const struct conf_port *wish = port_of_role(conf, ROLE_HOST);
+	const struct port *host = host_port(source->daemon);
+	struct live_uplink wanted;
+
+	source->owed = false;
+	if (host == NULL || wish == NULL || uplink == NULL || wish->settings != SETTINGS_UPLINK)
+		return;
+	memset(&wanted, 0, sizeof(wanted)); /* it is compared as a whole */
+	for (unsigned family = 0; family < FAMILIES; family++) {
+		wanted.has[family] = uplink->has[family];
+		wanted.has_gateway[family] = uplink->has[family] && uplink->has_gateway[family];
+		if (wanted.has[family]) {
+			wanted.address[family] = uplink->address[family];
+			wanted.link[family].length = uplink->link[family].length;
+		}
+		if (wanted.has_gateway[family])
+			wanted.gateway[family] = uplink->gateway[family];
+	}
+	addresses_put(source, host, &wanted);
+	resolvers_put(source, uplink, wish->resolv_conf);
+}
+
+/* Being told. */
+
 void
 source_host_refresh(struct daemon *daemon)
 {
@@ -294,8 +395,11 @@ source_host_refresh(struct daemon *daemon)
 	struct source_host *source = daemon->host;
 	uint64_t now_ms = clock_ms();
 
-	if (source == NULL)
+	if (source == NULL) {
+		/* There may be a host port by now. */
+		(void)source_host_open(daemon, &log_report);
 		return;
+	}
 	if (source->restless_ms == 0)
 		source->restless_ms = now_ms;
 	/* Somebody who never stops must not keep us from looking. */
@@ -311,6 +415,7 @@ settled(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	source->restless_ms = 0;
 	interface_follow(source);
+	settings_put(source);
 	if (settings_are_host(source->daemon->conf))
 		settings_apply(source);
 }
@@ -409,6 +514,8 @@ ticked(evutil_socket_t fd, short events, void *context)
 	(void)fd, (void)events;
 	source->follows = follows;
 	interface_follow(source);
+	if (source->owed)
+		settings_put(source);
 	if (!follows || uplink == NULL)
 		return;
 	if (source->place_count == 0 || strcmp(uplink->resolv_conf, source->resolv_conf) != 0)
@@ -459,7 +566,7 @@ source_host_open(struct daemon *daemon, const struct report *report)
 	struct source_host *source;
 	int error;
 
-	if (host_port(daemon) == NULL)
+	if (daemon->host != NULL || host_port(daemon) == NULL)
 		return 0;
 	source = calloc(1, sizeof(*source));
 	if (source == NULL)
@@ -481,6 +588,7 @@ source_host_open(struct daemon *daemon, const struct report *report)
 	}
 	if (error != 0) {
 		report_line(report, "the host's settings cannot be followed: %s", strerror(-error));
+		source_host_close(daemon);
 		return error;
 	}
 	ticked(-1, 0, source);

@@ -27,5 +27,8 @@ void source_host_look(const struct conf *file, struct live *live, const struct r
 int source_host_open(struct daemon *daemon, const struct report *report);
 void source_host_close(struct daemon *daemon);
 
-/** The file was read again, or ports came and went: look at everything anew, soon. */
+/**
+ * The file was read again, or the uplink has other settings: look at everything anew, soon. A host
+ * port that came is followed from now on.
+ */
 void source_host_refresh(struct daemon *daemon);

@@ -22,6 +22,7 @@
 #include "app/daemon.h"
 #include "app/log.h"
 #include "app/loop.h"
+#include "app/source_host.h"
 #include "app/worker_call.h"
 
 /* Places of a flow pool that one call looks at, and flows that it ends. */
@@ -184,6 +185,7 @@ uplink_change_follow(struct daemon *daemon)
 	change->uplink = *uplink;
 	if (same)
 		return;
+	source_host_refresh(daemon);
 	neighbours = daemon->dataplane->ports[policy->uplink].neighbours;
 	for (unsigned family = 0; family < FAMILIES; family++)
 		neighbour_pin(neighbours, family,

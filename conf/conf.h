@@ -69,8 +69,8 @@ enum seccomp_mode {
 /* Their values in the file; of a device, what stands before the colon. */
 extern const char *const device_kinds[], *const idle_modes[], *const seccomp_modes[];
 
-/* Where the addresses, gateways and resolvers of the uplink come from. */
-enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST };
+/* Where the addresses, gateways and resolvers of the uplink come from; of the host's interface. */
+enum settings { SETTINGS_FILE, SETTINGS_QUBESDB, SETTINGS_HOST, SETTINGS_UPLINK };
 
 struct conf_port {
 	char name[NAME_SIZE];
@@ -85,8 +85,10 @@ struct conf_port {
 	union address gateway[FAMILIES];
 	unsigned resolver_count;
 	rte_be32_t resolver[RESOLVERS_MAX];
-	enum settings settings; /* ROLE_UPLINK */
-	char resolv_conf[256];  /* SETTINGS_HOST: where resolvers are found, "": the usual places */
+	enum settings settings; /* ROLE_UPLINK; ROLE_HOST: SETTINGS_UPLINK or as others have them */
+	/* SETTINGS_HOST: where resolvers are found, "": the usual places; SETTINGS_UPLINK: where
+	   they are written to, "": nowhere */
+	char resolv_conf[256];
 	enum mss_clamp mss_clamp;
 	uint16_t mss;  /* MSS_CLAMP_FIXED: bytes */
 	unsigned line; /* of its section header */

@@ -86,6 +86,11 @@ uplink_check(struct loader *loader, const struct section *section)
 	forbid(loader, section, KEY_PORT_QUBE, "belongs to a port with role = qube");
 	if (loader->conf->ports[section->index].settings != SETTINGS_HOST)
 		forbid(loader, section, KEY_PORT_RESOLV_CONF, "is for settings = host");
+	if (loader->conf->ports[section->index].settings == SETTINGS_UPLINK) {
+		forbid(loader, section, KEY_PORT_SETTINGS,
+			"uplink is for a port with role = host; allowed: file, qubesdb or host");
+		return;
+	}
 	if (section->key_valid[KEY_PORT_SETTINGS] &&
 		loader->conf->ports[section->index].settings != SETTINGS_FILE) {
 		for (unsigned i = 0; i < RTE_DIM(settings); i++)
@@ -119,9 +124,11 @@ qube_port_check(struct loader *loader, const struct section *section, const stru
 	unsigned qube;
 
 	for (unsigned i = 0; i < RTE_DIM(uplink_only); i++)
-		forbid(loader, section, uplink_only[i],
-			"belongs to a port with role = uplink; the addresses of a qube stand in "
-			"its [qube NAME] section");
+		if (port->role != ROLE_HOST || (uplink_only[i] != KEY_PORT_SETTINGS &&
+						       uplink_only[i] != KEY_PORT_RESOLV_CONF))
+			forbid(loader, section, uplink_only[i],
+				"belongs to a port with role = uplink; the addresses of a qube "
+				"stand in its [qube NAME] section");
 	if (port->role == ROLE_QUBE)
 		key_require(loader, section, KEY_PORT_QUBE);
 	if (port->qube[0] == '\0')
@@ -151,6 +158,11 @@ host_port_check(struct loader *loader, const struct section *section)
 	if (section->key_valid[KEY_PORT_DEVICE] && port->device != DEVICE_TAP)
 		loader_error(loader, section->key_line[KEY_PORT_DEVICE], "device",
 			"a port with role = host makes its own: allowed: tap:IFNAME");
+	if (section->key_valid[KEY_PORT_SETTINGS] && port->settings != SETTINGS_UPLINK)
+		forbid(loader, section, KEY_PORT_SETTINGS,
+			"is for the uplink; allowed for role = host: uplink");
+	if (port->settings != SETTINGS_UPLINK)
+		forbid(loader, section, KEY_PORT_RESOLV_CONF, "is for settings = uplink here");
 	for (unsigned i = 0; qube != NULL && i < RTE_DIM(forbidden); i++)
 		forbid(loader, qube, forbidden[i],
 			"is not for the qube of a port with role = host, which is our own kernel");
@@ -259,6 +271,11 @@ ports_check(struct loader *loader)
 		loader->conf->ports[uplink->index].settings == SETTINGS_HOST)
 		loader_error(loader, uplink->key_line[KEY_PORT_SETTINGS], "settings",
 			"host needs a port with role = host, where our own kernel says them");
+	if (uplink != NULL && host != NULL &&
+		loader->conf->ports[uplink->index].settings == SETTINGS_HOST &&
+		loader->conf->ports[host->index].settings == SETTINGS_UPLINK)
+		loader_error(loader, host->key_line[KEY_PORT_SETTINGS], "settings",
+			"uplink and host have their settings from each other: nobody says them");
 	free(lives);
 }
 

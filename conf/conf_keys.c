@@ -334,8 +334,10 @@ role_parse(const struct key *key, void *object, const char *text, char *reason)
 static bool
 settings_parse(const struct key *key, void *object, const char *text, char *reason)
 {
-	static const char *const names[] = {
-		[SETTINGS_FILE] = "file", [SETTINGS_QUBESDB] = "qubesdb", [SETTINGS_HOST] = "host"};
+	static const char *const names[] = {[SETTINGS_FILE] = "file",
+		[SETTINGS_QUBESDB] = "qubesdb",
+		[SETTINGS_HOST] = "host",
+		[SETTINGS_UPLINK] = "uplink"};
 	struct conf_port *port = object;
 
 	(void)key;

@@ -133,11 +133,11 @@ enum section_kind {
 		"up to 8 IPv4 addresses of real resolvers, separated by blanks, for role = uplink", \
 		.without = "what qubes ask of the virtual resolvers is dropped") \
 	KEY(PORT_SETTINGS, PORT, "settings", settings_parse, \
-		"file, qubesdb or host: who says what addresses, gateways and resolvers the uplink has", \
-		.without = "file") \
+		"for role = uplink file, qubesdb or host: who says what addresses, gateways and resolvers it has; for role = host uplink: sluiced gives the interface those of the uplink", \
+		.without = "file; for role = host, others configure the interface") \
 	KEY(PORT_RESOLV_CONF, PORT, "resolv-conf", resolv_conf_parse, \
-		"an absolute path of at most 255 bytes, for settings = host: where resolvers are found", \
-		.without = "/run/systemd/resolve/resolv.conf, or without that /etc/resolv.conf") \
+		"an absolute path of at most 255 bytes. For settings = host: where resolvers are found; for settings = uplink: a file that sluiced writes them to", \
+		.without = "/run/systemd/resolve/resolv.conf, or without that /etc/resolv.conf; for settings = uplink, none is written") \
 	KEY(PORT_MSS_CLAMP, PORT, "mss-clamp", mss_clamp_parse, \
 		"off, mtu or 536..65495 bytes: TCP connections through the port announce no more", \
 		.without = "off") \

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,4 +94,40 @@ resolv_conf_read(const char *path, rte_be32_t resolver[RESOLVERS_MAX])
 	}
 	close(fd);
 	return error != 0 ? error : (int)resolv_conf_parse_text(text, used, resolver);
+}
+
+int
+resolv_conf_write(const char *path, const rte_be32_t *resolver, unsigned count)
+{
+	char text[ADDRESS_TEXT_SIZE];
+	char *draft;
+	FILE *file;
+	int error = 0;
+
+	if (asprintf(&draft, "%s.sluice", path) < 0)
+		return -ENOMEM;
+	(void)unlink(draft);
+	file = fopen(draft, "wxe");
+	if (file == NULL) {
+		error = -errno;
+		free(draft);
+		return error;
+	}
+	fputs("# written by sluiced: sluice.conf(5), settings = uplink\n", file);
+	for (unsigned i = 0; i < count; i++) {
+		const union address address = {.v4 = resolver[i]};
+
+		fprintf(file, KEYWORD " %s\n", address_format(text, FAMILY_IPV4, &address));
+	}
+	/* everybody's to read, whatever the umask */
+	if (fflush(file) != 0 || fchmod(fileno(file), 0644) != 0)
+		error = -errno;
+	if (fclose(file) != 0 && error == 0)
+		error = -errno;
+	if (error == 0 && rename(draft, path) != 0)
+		error = -errno;
+	if (error != 0)
+		(void)unlink(draft);
+	free(draft);
+	return error;
 }

@@ -20,3 +20,10 @@ unsigned resolv_conf_parse_text(
 
 /** Read them from a file. @return how many, or -errno */
 int resolv_conf_read(const char *path, rte_be32_t resolver[RESOLVERS_MAX]);
+
+/**
+ * Put a file that names them in the place of what is there, a link too, in one step. Everybody may
+ * read it.
+ * @return 0 or -errno
+ */
+int resolv_conf_write(const char *path, const rte_be32_t *resolver, unsigned count);

@@ -539,9 +539,10 @@ test_uplink(void)
 	bad(PORT("address = 192.168.50.1/24\ndns = 10.139.1.2\n"),
 		":8: dns: \"10.139.1.2\" is already the dns of [gateway] (line 3)\n");
 	bad(PORT("settings = dhcp\n"),
-		":7: settings: \"dhcp\" is none of them; allowed: file, qubesdb "
-		"or host: who says what addresses, gateways and resolvers the "
-		"uplink has\n:4: [port up]: needs address or address6\n");
+		":7: settings: \"dhcp\" is none of them; allowed: for role = uplink "
+		"file, qubesdb or host: who says what addresses, gateways and resolvers it has; "
+		"for role = host uplink: sluiced gives the interface those of the uplink\n:4: "
+		"[port up]: needs address or address6\n");
 	bad(PORT("settings = host\naddress = 192.168.50.1/24\n"),
 		":8: address: is for settings = file: somebody else says it now\n"
 		":7: settings: host needs a port with role = host, where our own kernel says "
@@ -612,13 +613,28 @@ test_host(void)
 		":17: device: \"tap:a/b\" has no possible interface name; " DEVICE_ALLOWED);
 	bad(PORT("settings = host\nresolv-conf = here\n") TAP,
 		":8: resolv-conf: \"here\" is not an absolute path; allowed: an absolute path of "
-		"at "
-		"most 255 bytes, for settings = host: where resolvers are found\n");
+		"at most 255 bytes. For settings = host: where resolvers are found; for settings = "
+		"uplink: a file that sluiced writes them to\n");
 	bad(PORT("address = 192.168.50.1/24\nresolv-conf = /etc/resolv.conf\n"),
 		":8: resolv-conf: is for settings = host\n");
 	conf = good(PORT("settings = host\nresolv-conf = /run/resolv.conf\n") TAP);
 	CU_ASSERT_STRING_EQUAL(conf->ports[0].resolv_conf, "/run/resolv.conf");
 	conf_free(conf);
+	/* the other way round */
+	conf = good(GOOD TAP "settings = uplink\nresolv-conf = /run/resolv.conf\n");
+	CU_ASSERT_EQUAL(conf->ports[2].settings, SETTINGS_UPLINK);
+	CU_ASSERT_STRING_EQUAL(conf->ports[2].resolv_conf, "/run/resolv.conf");
+	conf_free(conf);
+	bad(GOOD TAP "settings = qubesdb\n",
+		":19: settings: is for the uplink; allowed for role = host: uplink\n");
+	bad(GOOD TAP "resolv-conf = /run/resolv.conf\n",
+		":19: resolv-conf: is for settings = uplink here\n");
+	bad(PORT("settings = uplink\n") TAP,
+		":7: settings: uplink is for a port with role = host; allowed: file, qubesdb or "
+		"host\n");
+	bad(PORT("settings = host\n") TAP "settings = uplink\n",
+		":11: settings: uplink and host have their settings from each other: nobody says "
+		"them\n");
 }
 
 static void
