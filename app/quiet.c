@@ -6,8 +6,8 @@
  *
  *	an nftables chain on the ingress hook of the device drops everything; packet sockets get
  *	their copy before that hook
- *	the interface's own settings switch IPv6, ARP answers and forwarding off, which holds even
- *	when somebody flushes the ruleset
+ *	the interface's own settings switch IPv6, ARP answers, forwarding and reception off, which
+ *	holds even when somebody flushes the ruleset
  *
  * Both stay when sluice ends or dies: an interface without sluice passes nothing. Whoever wants
  * it back for the kernel says `sluiced --release`.

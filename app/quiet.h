@@ -22,7 +22,8 @@ int quiet_check(const char *ifname, char *error, size_t error_size);
 void quiet_keep_in(const char *state_dir);
 
 /**
- * Silence the kernel on an interface: no IPv6, no ARP answers, no forwarding, and everything that
+ * Silence the kernel on an interface: no IPv6, no ARP answers, no source that is taken for
+ * possible, no forwarding, and everything that
  * arrives is dropped before its network stack. Packet sockets still see all frames. Stays in
  * force when sluice ends, however it ends. Until quiet_end, quiet_look looks after it, and no
  * other sluiced can have it. Doing it again changes nothing, but needs another quiet_end.

@@ -28,7 +28,12 @@ static const struct setting {
 	const char *value;
 } settings[] = {
 	{"ipv6", "disable_ipv6", "1"}, /* also takes the link-local address away */
-	{"ipv4", "forwarding", "0"}, {"ipv4", "arp_ignore", "8"}, /* answer for no local address */
+	{"ipv4", "forwarding", "0"},
+	{"ipv4", "arp_ignore", "8"}, /* answer for no local address */
+	/* No source has its way back on an interface without addresses and routes, strict or, as
+	   all/rp_filter may have it, loose: so nothing reaches an address that the kernel has
+	   elsewhere. */
+	{"ipv4", "rp_filter", "1"},
 };
 #define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
 

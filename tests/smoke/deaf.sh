@@ -14,6 +14,7 @@ is_deaf() {
     chain=$(in_firewall nft list chain netdev sluice "port-$1") || return 1
     [[ $chain == *'policy drop'* && $(wc -l <<<"$chain") == 5 ]] || return 1
     [[ $(setting "ipv4/conf/$1/forwarding") == 0 && $(setting "ipv4/conf/$1/arp_ignore") == 8 ]] || return 1
+    [[ $(setting "ipv4/conf/$1/rp_filter") == 1 ]] || return 1
     [[ $(setting "ipv6/conf/$1/disable_ipv6") == 1 ]] || return 1
     [[ -z $(in_firewall ip -o address show dev "$1") ]]
 }
@@ -80,6 +81,40 @@ kernel_temptation() {
         lladdr "$(in_uplink cat /sys/class/net/eth0/address)" nud permanent
 }
 
+# overheard WHEN: what is sent to an address that the kernel has on another interface, as it has the
+# uplink's where there is a host port. No chain keeps it from hearing that: somebody has flushed the
+# ruleset, and nobody is there to put it right.
+overheard() {
+    local address=192.168.50.77 from loose
+    in_firewall ip link add own0 type veth peer name own1 2>/dev/null || true
+    in_firewall ip link set own0 up
+    in_firewall ip address replace "$address/24" dev own0
+    in_firewall ip route replace default via 192.168.50.78 dev own0
+    # who gives the kernel a way there has it believe what comes from there
+    in_firewall ip route flush dev eth0
+    in_firewall ip route flush dev vif1.0
+    in_firewall nft flush ruleset
+    in_background "$WORLD/heard" ip netns exec "$WORLD_NAME-fw" nc -lku 7000
+    for from in up work; do
+        ip netns exec "$WORLD_NAME-$from" ip neighbour replace "$address" dev eth0 nud permanent \
+            lladdr "$(in_firewall cat "/sys/class/net/$([[ $from == up ]] && echo eth0 || echo vif1.0)/address")"
+        ip netns exec "$WORLD_NAME-$from" ip route replace "$address" dev eth0
+        # strict as it is, and loose, as all interfaces may be told to be
+        for loose in 0 2; do
+            in_firewall sysctl -qw "net.ipv4.conf.all.rp_filter=$loose"
+            ip netns exec "$WORLD_NAME-$from" bash -c \
+                "for i in 1 2 3; do echo $from >/dev/udp/$address/7000; sleep 0.1; done"
+        done
+    done
+    # and the listener is not deaf itself
+    in_firewall bash -c "echo self >/dev/udp/$address/7000"
+    wait_for 2 "the listener" grep -q self "$WORLD/heard"
+    [[ $(grep -cv self "$WORLD/heard") == 0 ]] || fail "$1: the kernel hears $(sort "$WORLD/heard" | uniq -c | paste -sd ,)"
+    kill "${WORLD_PIDS[-1]}"
+    in_firewall ip link delete own0
+    ok "$1, the ruleset flushed: nothing reaches an address of the kernel"
+}
+
 release() {
     in_firewall "$BUILD/app/sluiced" --release --config "$WORLD/sluice.conf" "$@" 2>&1
 }
@@ -88,19 +123,21 @@ released() {
     in_firewall nft list table netdev sluice >/dev/null 2>&1 && fail "the table stands after --release"
     [[ $(setting ipv4/conf/vif1.0/arp_ignore) == 2 ]] || fail "arp_ignore of vif1.0 is not what it was"
     [[ $(setting ipv4/conf/eth0/arp_ignore) == 0 ]] || fail "arp_ignore of eth0 is not what it was"
+    [[ $(setting ipv4/conf/eth0/rp_filter) == 2 ]] || fail "rp_filter of eth0 is not what it was"
     [[ $(setting ipv4/conf/eth0/forwarding) == 1 ]] || fail "forwarding of eth0 is not what it was"
     [[ -z $(ls "$WORLD/state/deaf") ]] || fail "notes are left: $(ls "$WORLD/state/deaf")"
 }
 
 main() {
     local said
-    world_require ping tcpdump
+    world_require nc ping tcpdump
     world_create work
     qube_rules work <<<'policy=accept'
     in_qube work ip neighbour replace "$GATEWAY" dev eth0 lladdr "$VIF_MAC" nud permanent
     # settings of before, one of them unusual
     in_firewall sysctl -qw net.ipv4.ip_forward=1
-    in_firewall sysctl -qw net.ipv4.conf.vif1/0.arp_ignore=2
+    in_firewall sysctl -qw net.ipv4.conf.vif1/0.arp_ignore=2 net.ipv4.conf.eth0.rp_filter=2 \
+        net.ipv4.conf.vif1/0.rp_filter=0
 
     said=$(release) || fail "--release of nothing: $said"
     [[ $said == *"no interface was taken"* ]] || fail "--release of nothing says: $said"
@@ -147,6 +184,7 @@ main() {
     uplink_capture
     sluice_stop ABRT 2>/dev/null && fail "sluiced survived SIGABRT"
     uplink_silent "after a crash"
+    overheard "after a crash"
     sluice_start
 
     sluice_stop || fail "sluiced ended with status $?"
