@@ -45,6 +45,7 @@ works() {
 
 # The host finds a name by the resolvers that were written for it.
 resolves() {
+    # shellcheck disable=SC2016  # expanded there
     [[ $(in_firewall bash -c 'mount --bind "$1" /etc/resolv.conf && getent ahostsv4 where.test' \
         sh "$WORLD/resolv.conf" 2>&1) == "$FAR"* ]] || fail "$1: the host resolves no name"
     ok "$1: the host resolves names"
