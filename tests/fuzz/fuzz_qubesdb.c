@@ -204,6 +204,7 @@ static struct writer {
 	bool writes;
 	unsigned step, rules;
 	unsigned committed; /* commits that must have been counted */
+	bool optional;      /* of nobody who must be a client, when all was listed */
 	/* what the tree was at each commit; unsure: it was being written when all was listed */
 	bool unsure;
 	unsigned version_count;
@@ -305,11 +306,15 @@ writer_step(unsigned index)
 		fire(path);
 		writer->writes = false;
 		writer->committed++;
+		writer->optional = false;
 		version_note(index);
 		commits++;
 	}
 	writer->step++;
 }
+
+/* Who is a client has changed since the connection was made. */
+static bool clients_touched;
 
 static void
 setting_step(void)
@@ -323,6 +328,8 @@ setting_step(void)
 		"10.137.0.16 10.137.0.16 10.137.0.16"};
 	const char *path = DRAW_OF(paths);
 
+	clients_touched |=
+		strncmp(path, "/connected-ips", 14) == 0 || strncmp(path, "/mapped-ip/", 11) == 0;
 	if (path[strlen(path) - 1] == '/' || draw(8) == 0)
 		(void)key_remove(path);
 	else
@@ -365,7 +372,32 @@ dom0_step(void)
 	}
 }
 
-/* All is listed: a tree that is complete counts as one commit, whatever came before. */
+/* Whether an address is that of a qube in sluice.conf, or a client as the database is now. */
+static bool
+is_client(unsigned index)
+{
+	const char *path =
+		strchr(addresses[index], ':') == NULL ? "/connected-ips" : "/connected-ips6";
+	const struct conf *conf = daemon_state.file;
+	const struct key *key = key_find(path);
+	union address address;
+	enum family family;
+
+	if (address_parse(addresses[index], &family, &address) != 0)
+		abort();
+	for (unsigned i = 0; i < conf->qube_count; i++)
+		if (conf->qubes[i].has[family] &&
+			address_equal(&conf->qubes[i].address[family], &address))
+			return true;
+	if (clients_touched)
+		return false;
+	return key == NULL || strstr(key->value, addresses[index]) != NULL;
+}
+
+/*
+ * All is listed: a tree that is complete counts as one commit, whatever came before. One of an
+ * address that is no client's may be left out, until it is committed again.
+ */
 static void
 writers_listed(void)
 {
@@ -373,7 +405,9 @@ writers_listed(void)
 
 	for (unsigned i = 0; i < ADDRESSES; i++) {
 		snprintf(marker, sizeof(marker), "/qubes-firewall/%s", addresses[i]);
-		writers[i].committed = key_find(marker) != NULL && !writers[i].writes;
+		writers[i].optional = !is_client(i);
+		writers[i].committed =
+			key_find(marker) != NULL && !writers[i].writes && !writers[i].optional;
 		writers[i].unsure |= writers[i].writes;
 	}
 }
@@ -616,6 +650,8 @@ tree_check(unsigned index)
 			broken("%s has rules that were never committed", addresses[index]);
 		return;
 	}
+	if (found == NULL && writers[index].optional)
+		return;
 	wanted = tree_wanted(index);
 	if (found == NULL)
 		broken("%s has no rules", addresses[index]);
@@ -749,6 +785,7 @@ round_run(void)
 	peer = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
 	if (peer < 0)
 		broken("nobody connects");
+	clients_touched = false;
 	for (unsigned i = 0; i < steps; i++) {
 		if (draw(3) == 0)
 			dom0_step();
