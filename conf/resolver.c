@@ -380,15 +380,18 @@ resolver_servers_set(struct resolver *resolver, const rte_be32_t *servers, unsig
 	int error = 0;
 
 	count = RTE_MIN(count, (unsigned)RESOLVERS_MAX);
+	/* none may be no array at all */
 	if (count == resolver->server_count &&
-		memcmp(servers, resolver->servers, count * sizeof(servers[0])) == 0 &&
-		(count == 0 || resolver->channel != NULL))
+		(count == 0 ||
+			(memcmp(servers, resolver->servers, count * sizeof(servers[0])) == 0 &&
+				resolver->channel != NULL)))
 		return 0;
 	channel_close(resolver);
 	resolver->server_count = count;
-	memcpy(resolver->servers, servers, count * sizeof(servers[0]));
-	if (count != 0)
+	if (count != 0) {
+		memcpy(resolver->servers, servers, count * sizeof(servers[0]));
 		error = channel_open(resolver);
+	}
 	for (unsigned i = 0; i < resolver->host_count; i++)
 		for (unsigned family = 0; family < FAMILIES; family++)
 			question_begin(&resolver->hosts[i]->question[family], now);
