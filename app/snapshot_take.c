@@ -156,6 +156,10 @@ flow_valid(const struct policy *policy, const struct snapshot_names *names,
 	/* What comes in over the uplink is opened towards a qube, all else by one. */
 	if (inbound != (from->role == ROLE_UPLINK) || (inbound && to->role == ROLE_UPLINK))
 		return false;
+	/* What comes in is steered by the far end, which nothing changes, or by its answers. */
+	if (inbound && (record->protocol == IPPROTO_TCP || record->protocol == IPPROTO_UDP) &&
+		original->source_port != reply->destination_port)
+		return false;
 	/* Its rules and budget it uses. */
 	if (qube != (inbound ? to : from)->qube)
 		return false;
