@@ -91,6 +91,7 @@ text_add(const char *part)
 
 	if (length + bytes > TEXT_MOST)
 		return;
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a text has a length */
 	memcpy(text + length, part, bytes);
 	length += bytes;
 }
@@ -125,6 +126,7 @@ damage(void)
 			if (length + bytes > TEXT_MOST)
 				break;
 			memmove(text + at + bytes, text + at, length - at);
+			/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): it comes between */
 			memcpy(text + at, piece, bytes);
 			length += bytes;
 			break;

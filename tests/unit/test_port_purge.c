@@ -226,8 +226,8 @@ test_fragments(void)
 	struct plane *plane = plane_create(&options);
 	const bool gone[PORTS_MAX] = {[PLANE_WORK] = true};
 
-	for (uint16_t port = PLANE_WORK; port <= PLANE_PERSONAL; port++) {
-		struct say say = udp(port,
+	for (unsigned port = PLANE_WORK; port <= PLANE_PERSONAL; port++) {
+		struct say say = udp((uint16_t)port,
 			port == PLANE_WORK ? PLANE_WORK_ADDRESS : PLANE_PERSONAL_ADDRESS, 9, 9);
 
 		say.payload = 64;

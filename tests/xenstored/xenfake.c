@@ -46,6 +46,8 @@ static int next_port = VIRQ_PORT + 1;
 
 /* --- libxenctrl --- */
 
+/* libraries' names of parameters are not ours */
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 xc_interface *
 xc_interface_open(xentoollog_logger *logger, xentoollog_logger *builder, unsigned flags)
 {
@@ -258,3 +260,4 @@ open(const char *path, int flags, ...)
 	va_end(arguments);
 	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
