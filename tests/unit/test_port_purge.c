@@ -236,7 +236,7 @@ test_fragments(void)
 		talk_frame.bytes[14 + 6] = 0x20;
 		talk_frame.bytes[14 + 7] = 0;
 		frame_fix(talk_frame.bytes, talk_frame.length);
-		plane_send(plane, port, &talk_frame);
+		plane_send(plane, (uint16_t)port, &talk_frame);
 	}
 	CU_ASSERT_EQUAL(fragment_count(plane->dataplane->workers[0]->fragments), 2);
 	policy_without(plane, work_take);
